@@ -1,0 +1,232 @@
+"""Every file that passes between stages is read and written here.
+
+Tensors travel as safetensors, rows as parquet, nothing as pickle: loading a file that somebody else made runs no
+code. A file carries one JSON document, its *provenance*: what made it (specification, seeds, package version and
+commit, library versions, device) and the digests of its inputs. It holds no clock time and no host name, so equal
+inputs give equal bytes. Writes are atomic: written beside the target, then renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from infoadv import InfoadvError, __version__
+
+#: Raised whenever the layout of an artefact changes, so that an old file is refused instead of misread.
+FORMAT = 1
+_HEADER = "infoadv"
+
+
+class ArtifactError(InfoadvError):
+    """A file that is missing, truncated, altered, or not what the stage expects."""
+
+
+def canonical_json(value: Any) -> str:
+    """Serialise ``value`` so that equal values give equal strings, whatever the order of their keys.
+
+    >>> canonical_json({"b": 1, "a": [1.0, "x"]})
+    '{"a":[1.0,"x"],"b":1}'
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def file_digest(path: str | Path, algorithm: str = "sha256") -> str:
+    """Return the hexadecimal digest of a file, read in blocks."""
+    try:
+        with open(path, "rb") as handle:
+            return hashlib.file_digest(handle, algorithm).hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``path``; rename it to ``path`` if the block succeeds.
+
+    A reader therefore sees the old file or the new one, never half of one, also after a kill.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last, because writers choose a format by it.
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@cache
+def git_commit() -> str | None:
+    """Return the commit of the checkout this package runs from, with ``-dirty`` appended when its code was changed."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here)]
+    try:
+        commit = subprocess.run(
+            [*command, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*command, "status", "--porcelain", "--", str(here)], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}-dirty" if changed else commit
+
+
+def provenance(
+    kind: str,
+    specification: Mapping[str, Any],
+    *,
+    inputs: Mapping[str, str | Path] | None = None,
+    libraries: tuple[str, ...] = (),
+    device: str = "cpu",
+    **extra: Any,
+) -> dict[str, Any]:
+    """Describe how an artefact came to be.
+
+    ``specification`` is what the configuration asked for; ``inputs`` maps a role to a file, whose digest is recorded;
+    ``libraries`` names the distributions whose version can change the result; ``extra`` holds results that belong in
+    the header, such as a model's accuracy.
+    """
+    versions = {}
+    for name in ("numpy", *libraries):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "absent"
+    return {
+        "kind": kind,
+        "format": FORMAT,
+        "version": __version__,
+        "commit": git_commit(),
+        "specification": dict(specification),
+        "inputs": {role: file_digest(path) for role, path in (inputs or {}).items()},
+        "libraries": versions,
+        "device": device,
+        **extra,
+    }
+
+
+def _payload_digest(tensors: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        digest.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
+    """Write named arrays and their provenance as one safetensors file, atomically."""
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    # One metadata key only: safetensors keeps metadata in a hash map, so several would be written in random order.
+    metadata = {_HEADER: canonical_json({**header, "payload": _payload_digest(arrays)})}
+    with atomic_path(path) as temporary:
+        save_file(arrays, temporary, metadata=metadata)
+
+
+def _check_header(path: str | Path, text: str | None, kind: str | None) -> dict[str, Any]:
+    if text is None:
+        raise ArtifactError(f"{path}: not an infoadv artefact (no provenance in it); remove it and run again.")
+    header = json.loads(text)
+    if header.get("format") != FORMAT:
+        raise ArtifactError(
+            f"{path}: written in format {header.get('format')}, this version reads {FORMAT}; remove it and run again."
+        )
+    if kind is not None and header.get("kind") != kind:
+        raise ArtifactError(f"{path}: holds a {header.get('kind')!r} artefact, a {kind!r} artefact is needed here.")
+    return header
+
+
+def _require_file(path: str | Path) -> None:
+    if not Path(path).is_file():
+        raise ArtifactError(f"{path}: no such file; let snakemake make it, or check the path.")
+
+
+def read_header(path: str | Path, kind: str | None = None) -> dict[str, Any]:
+    """Return the provenance of an artefact, safetensors or parquet, without reading its content."""
+    _require_file(path)
+    try:
+        if str(path).endswith(".parquet"):
+            import pyarrow.parquet
+
+            metadata = pyarrow.parquet.read_schema(path).metadata or {}
+            raw = metadata.get(_HEADER.encode())
+            text = raw.decode() if raw is not None else None
+        else:
+            from safetensors import safe_open
+
+            with safe_open(path, framework="numpy") as handle:
+                text = (handle.metadata() or {}).get(_HEADER)
+        return _check_header(path, text, kind)
+    except ArtifactError:
+        raise
+    except Exception as error:
+        raise ArtifactError(f"{path}: truncated or not an artefact ({error}); remove it and run again.") from error
+
+
+def load_tensors(path: str | Path, kind: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read an artefact; return its arrays and its provenance.
+
+    Raises
+    ------
+    ArtifactError
+        The file is missing, truncated, altered since it was written, of another kind, or foreign.
+    """
+    header = read_header(path, kind)
+    tensors = load_foreign_tensors(path)
+    if _payload_digest(tensors) != header.get("payload"):
+        raise ArtifactError(f"{path}: content does not match its own digest (altered or damaged); remove it and run again.")
+    return tensors, header
+
+
+def load_foreign_tensors(path: str | Path) -> dict[str, np.ndarray]:
+    """Read the arrays of any safetensors file, such as a user's own weights; no provenance is asked for."""
+    from safetensors.numpy import load_file
+
+    _require_file(path)
+    try:
+        return load_file(path)
+    except Exception as error:
+        raise ArtifactError(f"{path}: truncated or not a safetensors file ({error}); make it again.") from error
+
+
+def save_rows(path: str | Path, frame: Any, header: Mapping[str, Any]) -> None:
+    """Write a pandas data frame and its provenance as parquet, atomically."""
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({_HEADER: canonical_json(header)})
+    with atomic_path(path) as temporary:
+        pyarrow.parquet.write_table(table, temporary, compression="zstd")
+
+
+def load_rows(path: str | Path, kind: str | None = None) -> tuple[Any, dict[str, Any]]:
+    """Read a parquet artefact; return its data frame and its provenance. Raises ``ArtifactError`` like ``load_tensors``."""
+    import pyarrow.parquet
+
+    header = read_header(path, kind)
+    try:
+        return pyarrow.parquet.read_table(path).to_pandas(), header
+    except Exception as error:
+        raise ArtifactError(f"{path}: truncated or damaged ({error}); remove it and run again.") from error
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file atomically, with newline line ends on every platform."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")

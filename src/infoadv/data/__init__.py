@@ -1,0 +1,90 @@
+"""Data sets. Each source becomes one uniform artefact; after that nothing knows where the images came from.
+
+A source is a file with a literal ``SCHEMA`` and a function of the same name, ``source(root, **options) -> Dataset``;
+``root`` is the data root (a folder) or None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from infoadv import InfoadvError, artifacts
+
+
+class DataError(InfoadvError):
+    """Images or labels that cannot be used, or a data root without them."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images uint8 (N, C, H, W), labels int64 (N,), and the name of each class."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.x_train.shape[1:]
+        return channels, height, width
+
+
+def check(dataset: Dataset, name: str) -> None:
+    """Raise ``DataError`` unless images, labels and class names fit each other."""
+    for part in ("train", "test"):
+        images, labels = getattr(dataset, f"x_{part}"), getattr(dataset, f"y_{part}")
+        if images.dtype != np.uint8:
+            raise DataError(f"{name}: x_{part} is {images.dtype}; give uint8 images (0 to 255).")
+        if images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise DataError(f"{name}: x_{part} has shape {images.shape}; give N x H x W, or N x H x W x C with C 1 or 3.")
+        if len(images) == 0:
+            raise DataError(f"{name}: x_{part} is empty.")
+        if images.shape[1:] != dataset.x_train.shape[1:]:
+            raise DataError(f"{name}: x_test is {images.shape[1:]}, x_train is {dataset.x_train.shape[1:]}; bring them to one size.")
+        if labels.shape != (len(images),):
+            raise DataError(f"{name}: y_{part} has shape {labels.shape}, x_{part} has {len(images)} images; give a label each.")
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise DataError(f"{name}: y_{part} is {labels.dtype}; give integer labels.")
+        if labels.min() < 0 or labels.max() >= dataset.classes:
+            raise DataError(
+                f"{name}: y_{part} holds labels {labels.min()} to {labels.max()}, there are {dataset.classes} classes "
+                f"(0 to {dataset.classes - 1}); correct the labels or class_names."
+            )
+    if dataset.classes < 2:
+        raise DataError(f"{name}: {dataset.classes} class; an attack needs at least two.")
+
+
+def save(path: str | Path, dataset: Dataset, specification: dict[str, Any]) -> None:
+    """Check a data set and write it as an artefact of kind ``data``."""
+    check(dataset, specification.get("source", str(path)))
+    tensors = {part: getattr(dataset, part) for part in ("x_train", "x_test")}
+    tensors |= {part: getattr(dataset, part).astype(np.int64) for part in ("y_train", "y_test")}
+    header = artifacts.provenance("data", specification, class_names=list(dataset.class_names))
+    artifacts.save_tensors(path, tensors, header)
+
+
+def load(path: str | Path) -> tuple[Dataset, dict[str, Any]]:
+    """Read a data-set artefact; return it and its provenance."""
+    tensors, header = artifacts.load_tensors(path, "data")
+    return Dataset(**tensors, class_names=tuple(header["class_names"])), header
+
+
+def pinned(path: Path, digest: str, algorithm: str = "md5") -> Path:
+    """Return ``path`` if it exists and has the pinned digest, else raise ``DataError`` saying what to do."""
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such file; set data_root or INFOADV_DATA to a folder that holds it, or leave both unset to download it."
+        )
+    if artifacts.file_digest(path, algorithm) != digest:
+        raise DataError(f"{path}: truncated or altered (its {algorithm} is not the pinned one); fetch it again.")
+    return path

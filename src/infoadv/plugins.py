@@ -1,0 +1,54 @@
+"""Finds what the package offers (attacks, metrics, architectures, data sources) without importing it.
+
+Each is one file in one folder. The file names what it offers in a literal ``SCHEMA``: a mapping from the name used in
+the configuration to the JSON schema of each of its options. Reading that literal with :mod:`ast` keeps torch out of
+the Snakefile, which every cluster job parses again, and makes adding one a matter of adding one file.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from infoadv import InfoadvError
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+@cache
+def _declarations(folder: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for path in sorted((PACKAGE / folder).glob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and [getattr(t, "id", None) for t in node.targets] == ["SCHEMA"]:
+                for name, options in ast.literal_eval(node.value).items():
+                    if name in found:
+                        raise InfoadvError(f"{path}: {folder} already has {name!r}; choose another name.")
+                    found[name] = (path.stem, options)
+    return found
+
+
+def schemas(folder: str) -> dict[str, dict[str, Any]]:
+    """Return, for every name that a folder offers, the JSON schema of each of its options."""
+    return {name: options for name, (_, options) in _declarations(folder).items()}
+
+
+def source_file(folder: str, name: str) -> Path:
+    """Return the file that offers ``name``: what a rule lists as an input, so that editing it reruns its users alone."""
+    return PACKAGE / folder / f"{_lookup(folder, name)}.py"
+
+
+def load(folder: str, name: str) -> Any:
+    """Import the file that offers ``name`` and return the function of that name."""
+    module = importlib.import_module(f"infoadv.{folder}.{_lookup(folder, name)}")
+    return getattr(module, name)
+
+
+def _lookup(folder: str, name: str) -> str:
+    declared = _declarations(folder)
+    if name not in declared:
+        raise InfoadvError(f"infoadv.{folder} has no {name!r}; it has: {', '.join(sorted(declared))}.")
+    return declared[name][0]
