@@ -46,13 +46,19 @@ def check(dataset: Dataset, name: str) -> None:
         if images.dtype != np.uint8:
             raise DataError(f"{name}: x_{part} is {images.dtype}; give uint8 images (0 to 255).")
         if images.ndim != 4 or images.shape[1] not in (1, 3):
-            raise DataError(f"{name}: x_{part} has shape {images.shape}; give N x H x W, or N x H x W x C with C 1 or 3.")
+            raise DataError(
+                f"{name}: x_{part} has shape {images.shape}; give N x H x W, or N x H x W x C with C 1 or 3."
+            )
         if len(images) == 0:
             raise DataError(f"{name}: x_{part} is empty.")
         if images.shape[1:] != dataset.x_train.shape[1:]:
-            raise DataError(f"{name}: x_test is {images.shape[1:]}, x_train is {dataset.x_train.shape[1:]}; bring them to one size.")
+            raise DataError(
+                f"{name}: x_test is {images.shape[1:]}, x_train is {dataset.x_train.shape[1:]}; bring them to one size."
+            )
         if labels.shape != (len(images),):
-            raise DataError(f"{name}: y_{part} has shape {labels.shape}, x_{part} has {len(images)} images; give a label each.")
+            raise DataError(
+                f"{name}: y_{part} has shape {labels.shape}, x_{part} has {len(images)} images; give a label each."
+            )
         if not np.issubdtype(labels.dtype, np.integer):
             raise DataError(f"{name}: y_{part} is {labels.dtype}; give integer labels.")
         if labels.min() < 0 or labels.max() >= dataset.classes:
@@ -86,5 +92,7 @@ def pinned(path: Path, digest: str, algorithm: str = "md5") -> Path:
             f"{path}: no such file; set data_root or INFOADV_DATA to a folder that holds it, or leave both unset to download it."
         )
     if artifacts.file_digest(path, algorithm) != digest:
-        raise DataError(f"{path}: truncated or altered (its {algorithm} is not the pinned one); fetch it again.")
+        raise DataError(
+            f"{path}: truncated or altered (its {algorithm} is not the pinned one); fetch it again."
+        )
     return path

@@ -11,7 +11,11 @@ from infoadv.data import DataError, Dataset
 
 SCHEMA = {
     "npz": {
-        "path": {"type": "string", "minLength": 1, "description": "the .npz file, relative to the working directory or absolute"},
+        "path": {
+            "type": "string",
+            "minLength": 1,
+            "description": "the .npz file, relative to the working directory or absolute",
+        },
         "class_names": {
             "type": "array",
             "items": {"type": "string", "minLength": 1},
@@ -39,13 +43,23 @@ def npz(root: Path | None, *, path: str, class_names: list[str] | None = None) -
         with np.load(path, allow_pickle=False) as archive:
             missing = [part for part in PARTS if part not in archive.files]
             if missing:
-                raise DataError(f"{path}: lacks {', '.join(missing)}; an .npz data set holds {', '.join(PARTS)}.")
+                raise DataError(
+                    f"{path}: lacks {', '.join(missing)}; an .npz data set holds {', '.join(PARTS)}."
+                )
             arrays = {part: archive[part] for part in PARTS}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read as .npz without pickles ({error}); write it with numpy.savez.") from error
+        raise DataError(
+            f"{path}: cannot be read as .npz without pickles ({error}); write it with numpy.savez."
+        ) from error
     for part in ("y_train", "y_test"):
-        if arrays[part].ndim != 1 or not np.issubdtype(arrays[part].dtype, np.integer) or not len(arrays[part]):
-            raise DataError(f"{path}: {part} is {arrays[part].dtype} {arrays[part].shape}; give integer labels, one an image.")
+        if (
+            arrays[part].ndim != 1
+            or not np.issubdtype(arrays[part].dtype, np.integer)
+            or not len(arrays[part])
+        ):
+            raise DataError(
+                f"{path}: {part} is {arrays[part].dtype} {arrays[part].shape}; give integer labels, one an image."
+            )
     names = class_names or [str(label) for label in range(int(arrays["y_train"].max()) + 1)]
     x_train, x_test = (_channels_first(arrays[part], f"{path}: {part}") for part in ("x_train", "x_test"))
     return Dataset(x_train, arrays["y_train"], x_test, arrays["y_test"], tuple(names))

@@ -1,0 +1,116 @@
+"""Target networks. Each takes images in [0, 1] and returns logits; it holds its own normalisation.
+
+An architecture is a file with a literal ``SCHEMA`` and a function of the same name,
+``architecture(shape, classes, **options) -> torch.nn.Module``, where ``shape`` is (C, H, W).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from infoadv import InfoadvError, artifacts, plugins
+
+
+class ModelError(InfoadvError):
+    """A model that cannot be built, does not fit its weights, or does not fit its data set."""
+
+
+class Normalized(nn.Module):
+    """Standardise each channel, then apply ``network``: attacks and users see images in [0, 1] only."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network((images - self.mean) / self.std)
+
+
+def build(
+    architecture: str,
+    options: dict[str, Any],
+    shape: Sequence[int],
+    classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> nn.Module:
+    """Build a named architecture for images of ``shape`` (C, H, W), with its normalisation, untrained."""
+    network = plugins.load("models", architecture)(tuple(shape), classes, **options)
+    return Normalized(network, mean, std)
+
+
+def from_factory(path: str, options: dict[str, Any]) -> nn.Module:
+    """Build a user's own model: call ``module:function`` with ``options``. This runs the user's code."""
+    module, _, function = path.partition(":")
+    try:
+        model = getattr(importlib.import_module(module), function)(**options)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ModelError(
+            f"model factory {path!r} cannot be called ({error}); give 'package.module:function', importable from the "
+            "working directory or PYTHONPATH, that accepts the given options."
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"model factory {path!r} returned {type(model).__name__}; it must return a torch.nn.Module."
+        )
+    return model
+
+
+def set_weights(model: nn.Module, tensors: dict[str, np.ndarray], path: str | Path) -> None:
+    """Load named arrays into ``model``; every name and shape must match."""
+    try:
+        model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"{path}: weights do not fit the model ({detail}); remove it or correct the options."
+        ) from error
+
+
+def weights_of(model: nn.Module) -> dict[str, np.ndarray]:
+    """Return the weights and buffers of ``model`` as contiguous arrays, by name."""
+    return {name: value.detach().cpu().contiguous().numpy() for name, value in model.state_dict().items()}
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Module, dict[str, Any]]:
+    """Read a model artefact; return the model in eval mode, its parameters frozen, and its provenance."""
+    tensors, header = artifacts.load_tensors(path, "model")
+    specification = header["specification"]
+    if "factory" in specification:
+        model = from_factory(specification["factory"], specification.get("options", {}))
+    else:
+        shape, classes = header["dataset_shape"], header["classes"]
+        channels = [0.0] * shape[0]
+        model = build(
+            specification["architecture"], specification["options"], shape, classes, channels, channels
+        )
+    set_weights(model, tensors, path)
+    model.requires_grad_(False)
+    # Channels-last convolutions are the faster ones on both CPU and GPU.
+    return model.to(device=device, memory_format=torch.channels_last).eval(), header  # type: ignore[call-overload]
+
+
+def check_logits(model: nn.Module, images: Tensor, classes: int, name: str | Path) -> Tensor:
+    """Return ``model(images)`` after checking that it is finite and has one column a class."""
+    with torch.no_grad():
+        logits = model(images)
+    if logits.ndim != 2 or logits.shape != (len(images), classes):
+        raise ModelError(
+            f"{name}: returns {tuple(logits.shape)} for {len(images)} images, the data set has {classes} classes; "
+            "the model must return logits N x classes."
+        )
+    if not torch.isfinite(logits).all():
+        raise ModelError(f"{name}: returns NaN or infinite logits; train it again or check its weights.")
+    return logits

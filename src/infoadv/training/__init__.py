@@ -1,0 +1,308 @@
+"""Trains a target network, or takes a user's own, measures it, and writes the model artefact.
+
+Training is a function of (data, specification, seed): every epoch draws its order and augmentation from a generator
+seeded by (seed, epoch), and the learning rate is a function of the step, so a run that was killed goes on from its last
+checkpoint to the same weights.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from infoadv import InfoadvError, artifacts, data, models, plugins
+from infoadv.training.recipes import linf_step
+
+#: Options of every recipe, beside those that a recipe declares itself.
+COMMON = {
+    "epochs": {
+        "type": "integer",
+        "minimum": 1,
+        "default": 10,
+        "description": "passes over the training images",
+    },
+    "batch_size": {"type": "integer", "minimum": 2, "default": 128, "description": "images a step"},
+    "learning_rate": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "default": 0.1,
+        "description": "peak of the schedule: up in the first fifth of training, then down to 0, both linearly",
+    },
+    "weight_decay": {
+        "type": "number",
+        "minimum": 0,
+        "default": 0.0005,
+        "description": "of SGD with Nesterov momentum 0.9",
+    },
+    "label_smoothing": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 0.5,
+        "default": 0.0,
+        "description": "of the cross-entropy",
+    },
+    "augment": {
+        "type": "array",
+        "items": {"enum": ["flip", "crop"]},
+        "uniqueItems": True,
+        "default": [],
+        "description": "flip: mirrored half of the time; crop: shifted by up to an eighth of the size",
+    },
+    "precision": {
+        "enum": ["float32", "bfloat16"],
+        "default": "float32",
+        "description": "of the forward and backward pass",
+    },
+    "pgd_epsilon": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": 1,
+        "default": 0.1,
+        "description": "L-infinity radius at which the PGD accuracy is measured (20 steps)",
+    },
+}
+#: Test images on which the PGD accuracy is measured.
+PGD_IMAGES = 1000
+PGD_STEPS = 20
+_BATCH = 250
+
+
+class TrainingError(InfoadvError):
+    """Training that ended in a network nobody should attack."""
+
+
+def _device_images(images: np.ndarray, device: torch.device) -> Tensor:
+    scaled = torch.from_numpy(images).to(device).float().div_(255)
+    return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def augment(images: Tensor, kinds: list[str], generator: torch.Generator) -> Tensor:
+    """Return a batch (N, C, H, W) shifted ("crop") and mirrored ("flip") at random, image by image."""
+    count, _, height, width = images.shape
+    if "crop" in kinds:
+        pad = max(1, height // 8)
+        padded = nn.functional.pad(images, (pad, pad, pad, pad), mode="reflect")
+        shifts = torch.randint(0, 2 * pad + 1, (count, 2), generator=generator).to(images.device)
+        rows = shifts[:, :1] + torch.arange(height, device=images.device)
+        columns = shifts[:, 1:] + torch.arange(width, device=images.device)
+        picked = torch.arange(count, device=images.device)[:, None, None]
+        images = padded.permute(0, 2, 3, 1)[picked, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    if "flip" in kinds:
+        mirrored = (torch.rand(count, generator=generator) < 0.5).to(images.device)
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray, device: torch.device) -> float:
+    """Return the share of uint8 ``images`` (N, C, H, W) that ``model`` classifies correctly."""
+    correct = 0
+    with torch.no_grad():
+        for start in range(0, len(images), _BATCH):
+            logits = model(_device_images(images[start : start + _BATCH], device))
+            correct += int((logits.argmax(1).cpu().numpy() == labels[start : start + _BATCH]).sum())
+    return correct / len(images)
+
+
+def pgd_accuracy(
+    model: nn.Module, images: np.ndarray, labels: np.ndarray, device: torch.device, epsilon: float, seed: int
+) -> float:
+    """Return the accuracy under PGD in the L-infinity ball (Madry et al. 2018): random start, step epsilon / 8."""
+    generator = torch.Generator().manual_seed(seed)
+    correct = 0
+    for start in range(0, len(images), _BATCH):
+        batch = _device_images(images[start : start + _BATCH], device)
+        truth = torch.from_numpy(labels[start : start + _BATCH]).to(device)
+        noise = torch.rand(batch.shape, generator=generator).to(device)
+        delta = (batch + (2 * noise - 1) * epsilon).clamp(0, 1) - batch
+        standing = torch.ones(len(batch), dtype=torch.bool, device=device)
+        for _ in range(PGD_STEPS):
+            delta = linf_step(model, batch, truth, delta, epsilon, epsilon / 8)
+            with torch.no_grad():
+                standing &= model(batch + delta).argmax(1) == truth
+        correct += int(standing.sum())
+    return correct / len(images)
+
+
+def learning_rate_at(progress: float, peak: float) -> float:
+    """Return the learning rate at ``progress`` in [0, 1): linear up to ``peak`` at 0.2, then linear down to 0."""
+    return peak * min(progress / 0.2, (1 - progress) / 0.8)
+
+
+def _train(
+    model: nn.Module,
+    dataset: data.Dataset,
+    training: dict[str, Any],
+    seed: int,
+    device: torch.device,
+    checkpoint: Path,
+    identity: str,
+) -> None:
+    options = {name: value for name, value in training.items() if name not in COMMON and name != "recipe"}
+    loss_of = plugins.load("training", training["recipe"])
+    # Norms and biases are not decayed: decay there only shifts what the next layer undoes.
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": training["weight_decay"]},
+        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.SGD([g for g in groups if g["params"]], lr=0.1, momentum=0.9, nesterov=True)
+    parameters = dict(model.named_parameters())
+    first_epoch = 0
+    if checkpoint.is_file():
+        try:
+            tensors, header = artifacts.load_tensors(checkpoint, "checkpoint")
+        except artifacts.ArtifactError:
+            header = {}
+        # A checkpoint of another specification, code or data set is of no use here: training starts again.
+        if header.get("specification") == {"identity": identity}:
+            first_epoch = header["epoch"]
+            models.set_weights(
+                model, {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, checkpoint
+            )
+            for name, parameter in parameters.items():
+                momentum = torch.from_numpy(tensors[f"momentum.{name}"]).to(parameter)
+                optimizer.state[parameter]["momentum_buffer"] = momentum.contiguous(
+                    memory_format=torch.preserve_format
+                )
+            print(f"resumed after epoch {first_epoch}", file=sys.stderr, flush=True)
+
+    x_train = torch.from_numpy(dataset.x_train)
+    y_train = torch.from_numpy(dataset.y_train)
+    size, epochs = training["batch_size"], training["epochs"]
+    steps = max(1, len(x_train) // size)
+    started, shown = time.monotonic(), 0.0
+    for epoch in range(first_epoch, epochs):
+        model.train()
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        torch.manual_seed(seed * 1_000_003 + epoch)  # dropout draws from the global generator
+        order = torch.randperm(len(x_train), generator=generator)
+        correct = seen = 0
+        for step in range(steps):
+            picked = order[step * size : (step + 1) * size]
+            images = _device_images(x_train[picked].numpy(), device)
+            images = augment(images, training["augment"], generator)
+            labels = y_train[picked].to(device)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(
+                    (epoch * steps + step) / (epochs * steps), training["learning_rate"]
+                )
+            with torch.autocast(
+                device.type, dtype=torch.bfloat16, enabled=training["precision"] == "bfloat16"
+            ):
+                loss, logits = loss_of(
+                    model,
+                    images,
+                    labels,
+                    smoothing=training["label_smoothing"],
+                    generator=generator,
+                    **options,
+                )
+            if not torch.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss.item()} in epoch {epoch + 1}; lower training.learning_rate and run again."
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            correct += int((logits.argmax(1) == labels).sum())
+            seen += len(labels)
+            now = time.monotonic()
+            if now - shown > 10 or (step == steps - 1 and epoch == epochs - 1):
+                shown = now
+                done = (epoch * steps + step + 1) / (epochs * steps)
+                share = done - first_epoch / epochs
+                left = (now - started) * (1 - done) / share if share else 0.0
+                print(
+                    f"epoch {epoch + 1}/{epochs}  {done:4.0%}  loss {loss.item():.3f}  "
+                    f"training accuracy {correct / seen:.3f}  {left:.0f} s left",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        state = {f"model.{name}": array for name, array in models.weights_of(model).items()}
+        for name, parameter in parameters.items():
+            buffer = optimizer.state[parameter]["momentum_buffer"]
+            state[f"momentum.{name}"] = buffer.detach().cpu().contiguous().numpy()
+        header = artifacts.provenance("checkpoint", {"identity": identity}, epoch=epoch + 1)
+        artifacts.save_tensors(checkpoint, state, header)
+
+
+def run(
+    data_path: str | Path,
+    specification: dict[str, Any],
+    *,
+    seed: int,
+    device: torch.device | str,
+    checkpoint: str | Path,
+    out: str | Path,
+) -> None:
+    """Make a model artefact: train ``specification["architecture"]``, or take a user's ``factory`` and ``weights``.
+
+    ``checkpoint`` holds what has been trained so far; it is written after every epoch and removed at the end.
+    Raises ``TrainingError`` where the clean accuracy is near chance, ``ModelError`` where a user's model does not fit.
+    """
+    device = torch.device(device)
+    dataset, _ = data.load(data_path)
+    checkpoint = Path(checkpoint)
+    torch.manual_seed(seed)
+    inputs: dict[str, str | Path] = {"data": data_path}
+    training = specification.get("training", {})
+    if "factory" in specification:
+        model = models.from_factory(specification["factory"], specification.get("options", {}))
+        models.set_weights(
+            model, artifacts.load_foreign_tensors(specification["weights"]), specification["weights"]
+        )
+        inputs["weights"] = specification["weights"]
+        model = model.to(device)
+    else:
+        pixels = dataset.x_train.astype(np.float32) / 255
+        mean, std = pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).tolist()
+        del pixels
+        model = models.build(
+            specification["architecture"], specification["options"], dataset.shape, dataset.classes, mean, std
+        )
+        model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        identity = artifacts.canonical_json(
+            {"specification": specification, "seed": seed, "data": artifacts.file_digest(data_path)}
+        )
+        _train(model, dataset, training, seed, device, checkpoint, identity)
+    model.eval()
+
+    models.check_logits(model, _device_images(dataset.x_test[:8], device), dataset.classes, out)
+    clean = accuracy(model, dataset.x_test, dataset.y_test, device)
+    chance = float(np.bincount(dataset.y_test).max()) / len(dataset.y_test)
+    if clean < chance + 0.1 * (1 - chance):
+        raise TrainingError(
+            f"clean accuracy {clean:.3f} is near chance ({chance:.3f}); raise training.epochs, change "
+            "training.learning_rate, or check the labels."
+        )
+    epsilon = training.get("pgd_epsilon", COMMON["pgd_epsilon"]["default"])
+    model.requires_grad_(False)
+    robust = pgd_accuracy(
+        model, dataset.x_test[:PGD_IMAGES], dataset.y_test[:PGD_IMAGES], device, epsilon, seed
+    )
+    header = artifacts.provenance(
+        "model",
+        specification,
+        inputs=inputs,
+        libraries=("torch",),
+        device=device.type,
+        seed=seed,
+        dataset_shape=list(dataset.shape),
+        classes=dataset.classes,
+        parameters_count=sum(p.numel() for p in model.parameters()),
+        clean_accuracy=clean,
+        pgd_accuracy=robust,
+        pgd_epsilon=epsilon,
+    )
+    artifacts.save_tensors(out, models.weights_of(model), header)
+    checkpoint.unlink(missing_ok=True)
+    print(
+        f"clean accuracy {clean:.4f}, PGD accuracy {robust:.4f} (epsilon {epsilon:.4g})",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -1,0 +1,64 @@
+"""Training recipes: the loss of one batch. The loop around it is in :mod:`infoadv.training`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+SCHEMA = {
+    "standard": {},
+    "fast_adversarial": {
+        "epsilon": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "maximum": 1,
+            "default": 0.1,
+            "description": "L-infinity radius trained against",
+        },
+        "step": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "maximum": 2,
+            "default": 1.25,
+            "description": "step of the single-step attack, in units of epsilon",
+        },
+    },
+}
+
+
+def linf_step(
+    model: nn.Module, images: Tensor, labels: Tensor, delta: Tensor, epsilon: float, step: float
+) -> Tensor:
+    """Return ``delta`` after one signed-gradient ascent of the loss, inside the L-infinity ball and the box [0, 1]."""
+    delta = delta.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(cross_entropy(model(images + delta).float(), labels), delta)
+    delta = (delta.detach() + step * gradient.sign()).clamp(-epsilon, epsilon)
+    return (images + delta).clamp(0, 1) - images
+
+
+def standard(
+    model: nn.Module, images: Tensor, labels: Tensor, *, smoothing: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy on the clean batch. Returns the loss and the logits."""
+    logits = model(images).float()
+    return cross_entropy(logits, labels, label_smoothing=smoothing), logits
+
+
+def fast_adversarial(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    smoothing: float,
+    generator: torch.Generator,
+    epsilon: float = 0.1,
+    step: float = 1.25,
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy after one signed-gradient step from a random start (Wong, Rice and Kolter 2020, algorithm 3)."""
+    noise = torch.rand(images.shape, generator=generator).to(images.device)
+    delta = ((images + (2 * noise - 1) * epsilon).clamp(0, 1) - images).contiguous(
+        memory_format=torch.channels_last
+    )
+    delta = linf_step(model, images, labels, delta, epsilon, step * epsilon)
+    return standard(model, images + delta, labels, smoothing=smoothing, generator=generator)
