@@ -140,18 +140,14 @@ def save_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], header: Ma
 
 def _check_header(path: str | Path, text: str | None, kind: str | None) -> dict[str, Any]:
     if text is None:
-        raise ArtifactError(
-            f"{path}: not an infoadv artefact (no provenance in it); remove it and run again."
-        )
+        raise ArtifactError(f"{path}: not an infoadv artefact (no provenance in it); remove it and run again.")
     header = json.loads(text)
     if header.get("format") != FORMAT:
         raise ArtifactError(
             f"{path}: written in format {header.get('format')}, this version reads {FORMAT}; remove it and run again."
         )
     if kind is not None and header.get("kind") != kind:
-        raise ArtifactError(
-            f"{path}: holds a {header.get('kind')!r} artefact, a {kind!r} artefact is needed here."
-        )
+        raise ArtifactError(f"{path}: holds a {header.get('kind')!r} artefact, a {kind!r} artefact is needed here.")
     return header
 
 
@@ -179,9 +175,7 @@ def read_header(path: str | Path, kind: str | None = None) -> dict[str, Any]:
     except ArtifactError:
         raise
     except Exception as error:
-        raise ArtifactError(
-            f"{path}: truncated or not an artefact ({error}); remove it and run again."
-        ) from error
+        raise ArtifactError(f"{path}: truncated or not an artefact ({error}); remove it and run again.") from error
 
 
 def load_tensors(path: str | Path, kind: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -209,9 +203,7 @@ def load_foreign_tensors(path: str | Path) -> dict[str, np.ndarray]:
     try:
         return load_file(path)
     except Exception as error:
-        raise ArtifactError(
-            f"{path}: truncated or not a safetensors file ({error}); make it again."
-        ) from error
+        raise ArtifactError(f"{path}: truncated or not a safetensors file ({error}); make it again.") from error
 
 
 def save_rows(path: str | Path, frame: Any, header: Mapping[str, Any]) -> None:
@@ -226,7 +218,10 @@ def save_rows(path: str | Path, frame: Any, header: Mapping[str, Any]) -> None:
 
 
 def load_rows(path: str | Path, kind: str | None = None) -> tuple[Any, dict[str, Any]]:
-    """Read a parquet artefact; return its data frame and its provenance. Raises ``ArtifactError`` like ``load_tensors``."""
+    """Read a parquet artefact; return its data frame and its provenance.
+
+    Raises ``ArtifactError`` like ``load_tensors``.
+    """
     import pyarrow.parquet
 
     header = read_header(path, kind)

@@ -19,25 +19,34 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 @cache
-def _declarations(folder: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    found: dict[str, tuple[str, dict[str, Any]]] = {}
+def _literals(folder: str, variable: str) -> dict[str, tuple[str, Any]]:
+    found: dict[str, tuple[str, Any]] = {}
     for path in sorted((PACKAGE / folder).glob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.Assign) and [getattr(t, "id", None) for t in node.targets] == ["SCHEMA"]:
-                for name, options in ast.literal_eval(node.value).items():
-                    if name in found:
-                        raise InfoadvError(f"{path}: {folder} already has {name!r}; choose another name.")
-                    found[name] = (path.stem, options)
+            if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+                continue
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if [getattr(target, "id", None) for target in targets] != [variable]:
+                continue
+            for name, value in ast.literal_eval(node.value).items():
+                if name in found:
+                    raise InfoadvError(f"{path}: {folder} already has {name!r}; choose another name.")
+                found[name] = (path.stem, value)
     return found
+
+
+def literals(folder: str, variable: str) -> dict[str, Any]:
+    """Return the union of the literal mappings called ``variable`` in the files of a folder; none is imported."""
+    return {name: value for name, (_, value) in _literals(folder, variable).items()}
 
 
 def schemas(folder: str) -> dict[str, dict[str, Any]]:
     """Return, for every name that a folder offers, the JSON schema of each of its options."""
-    return {name: options for name, (_, options) in _declarations(folder).items()}
+    return literals(folder, "SCHEMA")
 
 
 def source_file(folder: str, name: str) -> Path:
-    """Return the file that offers ``name``: what a rule lists as an input, so that editing it reruns its users alone."""
+    """Return the file that offers ``name``: a rule's input, so that editing it reruns its users alone."""
     return PACKAGE / folder / f"{_lookup(folder, name)}.py"
 
 
@@ -48,7 +57,7 @@ def load(folder: str, name: str) -> Any:
 
 
 def _lookup(folder: str, name: str) -> str:
-    declared = _declarations(folder)
+    declared = _literals(folder, "SCHEMA")
     if name not in declared:
         raise InfoadvError(f"infoadv.{folder} has no {name!r}; it has: {', '.join(sorted(declared))}.")
     return declared[name][0]

@@ -43,20 +43,14 @@ def npz(root: Path | None, *, path: str, class_names: list[str] | None = None) -
         with np.load(path, allow_pickle=False) as archive:
             missing = [part for part in PARTS if part not in archive.files]
             if missing:
-                raise DataError(
-                    f"{path}: lacks {', '.join(missing)}; an .npz data set holds {', '.join(PARTS)}."
-                )
+                raise DataError(f"{path}: lacks {', '.join(missing)}; an .npz data set holds {', '.join(PARTS)}.")
             arrays = {part: archive[part] for part in PARTS}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{path}: cannot be read as .npz without pickles ({error}); write it with numpy.savez."
         ) from error
     for part in ("y_train", "y_test"):
-        if (
-            arrays[part].ndim != 1
-            or not np.issubdtype(arrays[part].dtype, np.integer)
-            or not len(arrays[part])
-        ):
+        if arrays[part].ndim != 1 or not np.issubdtype(arrays[part].dtype, np.integer) or not len(arrays[part]):
             raise DataError(
                 f"{path}: {part} is {arrays[part].dtype} {arrays[part].shape}; give integer labels, one an image."
             )

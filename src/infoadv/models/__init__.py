@@ -62,9 +62,7 @@ def from_factory(path: str, options: dict[str, Any]) -> nn.Module:
             "working directory or PYTHONPATH, that accepts the given options."
         ) from error
     if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"model factory {path!r} returned {type(model).__name__}; it must return a torch.nn.Module."
-        )
+        raise ModelError(f"model factory {path!r} returned {type(model).__name__}; it must return a torch.nn.Module.")
     return model
 
 
@@ -93,9 +91,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Modul
     else:
         shape, classes = header["dataset_shape"], header["classes"]
         channels = [0.0] * shape[0]
-        model = build(
-            specification["architecture"], specification["options"], shape, classes, channels, channels
-        )
+        model = build(specification["architecture"], specification["options"], shape, classes, channels, channels)
     set_weights(model, tensors, path)
     model.requires_grad_(False)
     # Channels-last convolutions are the faster ones on both CPU and GPU.

@@ -161,14 +161,10 @@ def _train(
         # A checkpoint of another specification, code or data set is of no use here: training starts again.
         if header.get("specification") == {"identity": identity}:
             first_epoch = header["epoch"]
-            models.set_weights(
-                model, {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, checkpoint
-            )
+            models.set_weights(model, {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, checkpoint)
             for name, parameter in parameters.items():
                 momentum = torch.from_numpy(tensors[f"momentum.{name}"]).to(parameter)
-                optimizer.state[parameter]["momentum_buffer"] = momentum.contiguous(
-                    memory_format=torch.preserve_format
-                )
+                optimizer.state[parameter]["momentum_buffer"] = momentum.contiguous(memory_format=torch.preserve_format)
             print(f"resumed after epoch {first_epoch}", file=sys.stderr, flush=True)
 
     x_train = torch.from_numpy(dataset.x_train)
@@ -188,12 +184,8 @@ def _train(
             images = augment(images, training["augment"], generator)
             labels = y_train[picked].to(device)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(
-                    (epoch * steps + step) / (epochs * steps), training["learning_rate"]
-                )
-            with torch.autocast(
-                device.type, dtype=torch.bfloat16, enabled=training["precision"] == "bfloat16"
-            ):
+                group["lr"] = learning_rate_at((epoch * steps + step) / (epochs * steps), training["learning_rate"])
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=training["precision"] == "bfloat16"):
                 loss, logits = loss_of(
                     model,
                     images,
@@ -253,9 +245,7 @@ def run(
     training = specification.get("training", {})
     if "factory" in specification:
         model = models.from_factory(specification["factory"], specification.get("options", {}))
-        models.set_weights(
-            model, artifacts.load_foreign_tensors(specification["weights"]), specification["weights"]
-        )
+        models.set_weights(model, artifacts.load_foreign_tensors(specification["weights"]), specification["weights"])
         inputs["weights"] = specification["weights"]
         model = model.to(device)
     else:
@@ -282,9 +272,7 @@ def run(
         )
     epsilon = training.get("pgd_epsilon", COMMON["pgd_epsilon"]["default"])
     model.requires_grad_(False)
-    robust = pgd_accuracy(
-        model, dataset.x_test[:PGD_IMAGES], dataset.y_test[:PGD_IMAGES], device, epsilon, seed
-    )
+    robust = pgd_accuracy(model, dataset.x_test[:PGD_IMAGES], dataset.y_test[:PGD_IMAGES], device, epsilon, seed)
     header = artifacts.provenance(
         "model",
         specification,

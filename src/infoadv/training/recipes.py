@@ -27,9 +27,7 @@ SCHEMA = {
 }
 
 
-def linf_step(
-    model: nn.Module, images: Tensor, labels: Tensor, delta: Tensor, epsilon: float, step: float
-) -> Tensor:
+def linf_step(model: nn.Module, images: Tensor, labels: Tensor, delta: Tensor, epsilon: float, step: float) -> Tensor:
     """Return ``delta`` after one signed-gradient ascent of the loss, inside the L-infinity ball and the box [0, 1]."""
     delta = delta.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(cross_entropy(model(images + delta).float(), labels), delta)
@@ -57,8 +55,6 @@ def fast_adversarial(
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy after one signed-gradient step from a random start (Wong, Rice and Kolter 2020, algorithm 3)."""
     noise = torch.rand(images.shape, generator=generator).to(images.device)
-    delta = ((images + (2 * noise - 1) * epsilon).clamp(0, 1) - images).contiguous(
-        memory_format=torch.channels_last
-    )
+    delta = ((images + (2 * noise - 1) * epsilon).clamp(0, 1) - images).contiguous(memory_format=torch.channels_last)
     delta = linf_step(model, images, labels, delta, epsilon, step * epsilon)
     return standard(model, images + delta, labels, smoothing=smoothing, generator=generator)

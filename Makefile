@@ -1,0 +1,58 @@
+# `make all` and `make test` need Python 3.11 or later and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+CORES ?= 8
+
+.PHONY: help all test lint report options lock clean
+
+help:
+	@echo "make all      set up .venv, then run the benchmark on the embedded default"
+	@echo "make test     set up .venv, then run the tests"
+	@echo "make lint     check style, types and workflow"
+	@echo "make report   write report.html from what make all made"
+	@echo "make options  write the reference in config/README.md from the schemas"
+	@echo "make lock     pin the newest versions in requirements.lock (needs uv)"
+	@echo "make clean    remove results, figures and logs; reference results stay"
+
+all: $(STAMP)
+	$(BIN)/snakemake --cores $(CORES) all
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check --line-length 110 Snakefile workflow
+	$(BIN)/snakemake --lint
+
+report: all
+	$(BIN)/snakemake all --report report.html
+
+options: $(STAMP)
+	$(BIN)/python -m infoadv options --write config/README.md
+
+# No index address goes into the lock: pip and uv take packages from where they are configured to.
+lock:
+	uv pip compile --universal --no-emit-index-url --all-extras pyproject.toml --output-file requirements.lock \
+	  --custom-compile-command "make lock" --quiet
+
+# Source distributions in the lock build with its own setuptools, so the build is pinned as well (no build isolation).
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: Python 3.11 or later is needed; name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@if uv --version > /dev/null 2>&1; then install="uv pip install --quiet --python $(BIN)/python"; \
+	else install="$(BIN)/python -m pip install --quiet --disable-pip-version-check"; fi; \
+	set -ex; \
+	$$install "$$(grep '^setuptools==' requirements.lock)"; \
+	$$install --no-build-isolation --requirement requirements.lock; \
+	$$install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+clean:
+	rm -rf .snakemake logs report.html
+	find results figures -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} + 2> /dev/null || true

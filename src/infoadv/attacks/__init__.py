@@ -1,0 +1,107 @@
+"""Attacks: functions from a model, images and labels to adversarial images.
+
+An attack is a file with a literal ``SCHEMA`` and a function of the same name,
+
+    method(model, images, labels, *, indices, seed, targets=None, **options) -> AttackResult
+
+``images`` are float32 (N, C, H, W) in [0, 1], ``labels`` int64 (N,), ``indices`` int64 (N,) the places of the images in
+the test part of the data set, ``targets`` int64 (N,) or None for an untargeted attack. All randomness comes from
+``generator(seed, index)``, and nothing that happens to one image may depend on the others of its batch. Counting passes,
+cutting into chunks and rounding to 8 bits are not an attack's business: :mod:`infoadv.attacks.harness` does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from infoadv import InfoadvError
+
+
+class AttackError(InfoadvError):
+    """An attack that cannot run as asked."""
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """What an attack returns, image by image.
+
+    Attributes
+    ----------
+    adversarial
+        (N, C, H, W) float32 in [0, 1]: the best attempt, whether it succeeded or not.
+    first_success
+        (N,) int64: the iteration at which the image was first misclassified as asked, -1 if it never was.
+    trace
+        Optional record of the run: ``step`` (P,), ``margin``, ``estimate`` and ``truth`` (N, P).
+    """
+
+    adversarial: Tensor
+    first_success: Tensor
+    trace: dict[str, Tensor] = field(default_factory=dict)
+
+
+def generator(seed: int, index: int) -> torch.Generator:
+    """Return the CPU random generator of one image: a function of (seed, data-set index) and of nothing else."""
+    # splitmix64 spreads neighbouring pairs over the whole range of seeds.
+    state = (seed * 0x9E3779B97F4A7C15 + index + 1) * 0xBF58476D1CE4E5B9 % 2**64
+    state = (state ^ (state >> 31)) * 0x94D049BB133111EB % 2**64
+    return torch.Generator().manual_seed((state ^ (state >> 30)) % 2**63)
+
+
+def draw(sample: Callable[..., Tensor], shape: tuple[int, ...], seed: int, indices: Tensor) -> Tensor:
+    """Stack ``sample(shape, generator=...)``, torch.randn or torch.rand, over the images with these ``indices``."""
+    return torch.stack([sample(shape, generator=generator(seed, int(index))) for index in indices])
+
+
+def batch_view(values: Tensor, like: Tensor) -> Tensor:
+    """Reshape ``values`` (N,) so that it multiplies ``like`` (N, ...) image by image."""
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def margin(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
+    """Return (N,) how far each image is past the boundary: positive where the attack succeeds.
+
+    Untargeted: the largest other logit minus that of the label. Targeted: the logit of the target minus the largest
+    other one. This is -f of Carlini and Wagner (2017) at confidence 0.
+    """
+    chosen = labels if targets is None else targets
+    own = logits.gather(1, chosen[:, None]).squeeze(1)
+    other = logits.scatter(1, chosen[:, None], -torch.inf).amax(1)
+    return other - own if targets is None else own - other
+
+
+class CountingModel(nn.Module):
+    """Calls a model and counts, per image of the batch, its forward and backward passes.
+
+    Attacks that drop images which are done see smaller batches; they name the survivors with ``select``.
+    """
+
+    def __init__(self, model: nn.Module, size: int) -> None:
+        super().__init__()
+        self.model = model
+        self.forwards = torch.zeros(size, dtype=torch.int64)
+        self.backwards = torch.zeros(size, dtype=torch.int64)
+        self.selected: Tensor | None = None
+        self.eval()
+
+    def select(self, positions: Tensor | None) -> None:
+        """Say which images of the batch the next calls are about; None means all of them."""
+        self.selected = None if positions is None else positions.cpu()
+
+    def forward(self, images: Tensor) -> Tensor:
+        where = slice(None) if self.selected is None else self.selected
+        # A library may stack several copies of the batch into one call.
+        repeats = len(images) // len(self.forwards[where])
+        self.forwards[where] += repeats
+        logits = self.model(images)
+        if logits.requires_grad:
+
+            def count(gradient: Tensor) -> None:
+                self.backwards[where] += repeats
+
+            logits.register_hook(count)
+        return logits

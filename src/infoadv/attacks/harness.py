@@ -1,0 +1,300 @@
+"""Runs one attack on one model: picks the images, cuts them into chunks, rounds to 8 bits, writes the artefact.
+
+An adversarial example is an image file. Attacks differ in how far past the boundary they happen to stop, so after any
+attack the harness looks, per image, for the smallest factor s >= 1 at which round8(clip(x + s delta)) is still
+adversarial; that 8-bit image is the result on which all metrics are taken.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from infoadv import artifacts, data, models, plugins
+from infoadv.attacks import AttackError, CountingModel, batch_view, margin
+
+#: Largest factor tried, and the ratio between the factors of the first sweep; BISECTIONS then refine.
+MAX_FACTOR = 16.0
+FACTOR_RATIO = 2**0.25
+BISECTIONS = 8
+_SELECT_BATCH = 250
+
+
+def select(
+    model: nn.Module, dataset: data.Dataset, images: int, seed: int, device: torch.device, name: str
+) -> np.ndarray:
+    """Return the places (n,) of the first ``images`` correctly classified test images in the seeded order of the data set.
+
+    Raises ``AttackError`` where there are fewer, ``ModelError`` where the logits are of the wrong shape or not finite.
+    """
+    order = np.random.default_rng(seed).permutation(len(dataset.x_test))
+    chosen: list[int] = []
+    for start in range(0, len(order), _SELECT_BATCH):
+        indices = order[start : start + _SELECT_BATCH]
+        logits = models.check_logits(model, to_images(dataset.x_test[indices], device), dataset.classes, name)
+        correct = logits.argmax(1).cpu().numpy() == dataset.y_test[indices]
+        chosen.extend(indices[correct].tolist())
+        if len(chosen) >= images:
+            return np.array(chosen[:images], dtype=np.int64)
+    raise AttackError(
+        f"{name}: {images} images asked for, {len(chosen)} of the {len(order)} test images are classified correctly; "
+        "lower images."
+    )
+
+
+def to_images(pixels: np.ndarray, device: torch.device | str) -> Tensor:
+    """Turn uint8 (N, C, H, W) into float32 in [0, 1] on ``device``."""
+    return (torch.from_numpy(pixels).to(device).float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def choose_targets(kind: str, model: nn.Module, images: Tensor, labels: Tensor, classes: int) -> Tensor | None:
+    """Return the target class of each image (N,), or None for "untargeted".
+
+    "next" is the label plus one, "least_likely" the class with the smallest logit of the clean image.
+    """
+    if kind == "untargeted":
+        return None
+    if kind == "next":
+        return (labels + 1) % classes
+    with torch.no_grad():
+        logits = model(images)
+    return logits.scatter(1, labels[:, None], torch.inf).argmin(1)
+
+
+def round_to_8_bits(
+    model: nn.Module,
+    clean: Tensor,
+    adversarial: Tensor,
+    is_adversarial: Callable[[Tensor], Tensor],
+    linf: float | None = None,
+    l2: float | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return 8-bit images (N, C, H, W) as float32 levels / 255, whether each is adversarial, and its factor s.
+
+    Images whose float version is not adversarial are rounded as they are (s = 1). ``linf`` and ``l2`` are the budget of
+    the attack: the scaled perturbation stays inside it (the L-infinity budget also after rounding).
+    """
+    delta = adversarial - clean
+    limit = torch.full((len(clean),), MAX_FACTOR, device=clean.device)
+    if l2 is not None:
+        limit = (l2 / delta.flatten(1).norm(dim=1).clamp_min(1e-12)).clamp(1.0, MAX_FACTOR)
+
+    def scaled(factor: Tensor) -> Tensor:
+        change = batch_view(torch.minimum(factor, limit), delta) * delta
+        if linf is not None:
+            levels = math.floor(linf * 255 + 1e-6) / 255
+            change = change.clamp(-levels, levels)
+        return ((clean + change).clamp(0, 1) * 255).round() / 255
+
+    one = torch.ones(len(clean), device=clean.device)
+    factor, images = one, scaled(one)
+    reached = is_adversarial(images)
+    searching = is_adversarial(adversarial) & ~reached
+    if bool(searching.any()):
+        low, high = one.clone(), torch.full_like(one, torch.inf)
+        trial = one
+        while bool((searching & high.isinf()).any()) and float(trial[0]) < MAX_FACTOR:
+            trial = trial * FACTOR_RATIO
+            now = is_adversarial(scaled(trial)) & searching
+            high = torch.where(now & high.isinf(), trial, high)
+            low = torch.where(searching & high.isinf(), trial, low)
+        found = searching & ~high.isinf()
+        for _ in range(BISECTIONS):
+            middle = torch.where(found, (low + high) / 2, one)
+            now = is_adversarial(scaled(middle))
+            high = torch.where(found & now, middle, high)
+            low = torch.where(found & ~now, middle, low)
+        factor = torch.where(found, high, one)
+        images = torch.where(batch_view(found, images), scaled(factor), images)
+        reached = reached | found
+    return images, reached, factor
+
+
+def _budget(options: dict[str, Any], method: str) -> dict[str, float]:
+    """Return the named budget of an attack as arguments of ``round_to_8_bits``; an attack without one has none."""
+    epsilon = options.get("epsilon")
+    if not isinstance(epsilon, int | float):
+        return {}
+    return {"l2" if method == "pgd_l2" else "linf": float(epsilon)}
+
+
+def _attack_chunk(
+    attack: Callable[..., Any],
+    specification: dict[str, Any],
+    model: nn.Module,
+    dataset: data.Dataset,
+    indices: np.ndarray,
+    norms: np.ndarray | None,
+    seed: int,
+    device: torch.device,
+) -> dict[str, np.ndarray]:
+    images = to_images(dataset.x_test[indices], device)
+    labels = torch.from_numpy(dataset.y_test[indices]).to(device)
+    targets = choose_targets(specification.get("target", "untargeted"), model, images, labels, dataset.classes)
+    options = {name: value for name, value in specification.get("options", {}).items() if name != "like"}
+    if norms is not None:
+        options["norms"] = torch.from_numpy(norms).to(device)
+    counting = CountingModel(model, len(indices)).to(device)
+    result = attack(counting, images, labels, indices=torch.from_numpy(indices), seed=seed, targets=targets, **options)
+    adversarial = result.adversarial.detach()
+    if not torch.isfinite(adversarial).all() or adversarial.min() < -1e-6 or adversarial.max() > 1 + 1e-6:
+        raise AttackError(f"{specification['method']} returned images outside [0, 1] or not finite; it must clip them.")
+    adversarial = adversarial.clamp(0, 1)
+
+    def is_adversarial(candidates: Tensor) -> Tensor:
+        with torch.no_grad():
+            return margin(model(candidates), labels, targets) > 0
+
+    eight_bit, success, factor = round_to_8_bits(
+        model, images, adversarial, is_adversarial, **_budget(options, specification["method"])
+    )
+    columns = {
+        "adversarial": adversarial,
+        "adversarial_8bit": (eight_bit * 255).round().to(torch.uint8),
+        "success_float": is_adversarial(adversarial),
+        "success": success,
+        "factor": factor,
+        "forwards": counting.forwards,
+        "backwards": counting.backwards,
+        "first_success": result.first_success,
+        "target": torch.full_like(labels, -1) if targets is None else targets,
+        **{f"trace_{name}": value for name, value in result.trace.items()},
+    }
+    return {name: value.cpu().contiguous().numpy() for name, value in columns.items()}
+
+
+def _join(parts: list[dict[str, np.ndarray]], count: int) -> dict[str, np.ndarray]:
+    # The last chunk is padded; trace_step belongs to the run and not to an image.
+    return {
+        name: parts[0][name] if name == "trace_step" else np.concatenate([part[name] for part in parts])[:count]
+        for name in parts[0]
+    }
+
+
+def run(
+    data_path: str | Path,
+    model_path: str | Path,
+    specification: dict[str, Any],
+    *,
+    images: int,
+    chunk: int,
+    seed: int,
+    device: torch.device | str,
+    out: str | Path,
+    like: str | Path | None = None,
+    resume: str | Path | None = None,
+) -> None:
+    """Attack the first ``images`` correctly classified test images and write the attack artefact.
+
+    ``specification`` holds ``method``, ``options`` and optionally ``target``; ``like`` is the attack artefact whose L2
+    norms a control takes over; ``resume`` a file that holds the chunks done so far, so that a killed attack goes on.
+    """
+    device = torch.device(device)
+    dataset, _ = data.load(data_path)
+    model, model_header = models.load(model_path, device)
+    data_digest = artifacts.file_digest(data_path)
+    if model_header["inputs"]["data"] != data_digest:
+        raise artifacts.ArtifactError(
+            f"{model_path}: was trained on another data set than {data_path}; remove it and run again."
+        )
+    inputs: dict[str, str | Path] = {"data": data_path, "model": model_path}
+    indices = select(model, dataset, images, seed, device, str(model_path))
+    norms = None
+    if like is not None:
+        inputs["like"] = like
+        norms = _norms_of(like, indices, dataset)
+    attack = plugins.load("attacks", specification["method"])
+
+    identity = artifacts.canonical_json(
+        {
+            "specification": specification,
+            "seed": seed,
+            "chunk": chunk,
+            "images": images,
+            "device": device.type,
+            "inputs": {role: artifacts.file_digest(path) for role, path in inputs.items()},
+            "code": artifacts.file_digest(inspect.getfile(attack)),
+        }
+    )
+    parts = _resumed(resume, identity)
+    chunks = -(-len(indices) // chunk)
+    started, done_before = time.monotonic(), len(parts)
+    for number in range(len(parts), chunks):
+        where = np.arange(number * chunk, (number + 1) * chunk) % len(indices)
+        parts.append(
+            _attack_chunk(
+                attack,
+                specification,
+                model,
+                dataset,
+                indices[where],
+                None if norms is None else norms[where],
+                seed,
+                device,
+            )
+        )
+        if resume is not None and number + 1 < chunks:
+            _save_resume(resume, identity, parts)
+        done = min((number + 1) * chunk, len(indices))
+        rate = (number + 1 - done_before) * chunk / (time.monotonic() - started)
+        success = np.concatenate([part["success"] for part in parts])[:done].mean()
+        print(
+            f"{done}/{len(indices)} images  success {success:.1%}  {rate:.2f} images/s  "
+            f"{(len(indices) - done) / rate:.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
+    columns = _join(parts, len(indices))
+    header = artifacts.provenance(
+        "attack",
+        specification,
+        inputs=inputs,
+        libraries=("torch", "foolbox"),
+        device=device.type,
+        seed=seed,
+        chunk=chunk,
+        estimator=specification.get("estimator", ""),
+    )
+    artifacts.save_tensors(out, {"index": indices, "label": dataset.y_test[indices], **columns}, header)
+    if resume is not None:
+        Path(resume).unlink(missing_ok=True)
+
+
+def _norms_of(like: str | Path, indices: np.ndarray, dataset: data.Dataset) -> np.ndarray:
+    tensors, _ = artifacts.load_tensors(like, "attack")
+    if not np.array_equal(tensors["index"], indices):
+        raise artifacts.ArtifactError(f"{like}: holds other images than this attack; remove it and run again.")
+    change = tensors["adversarial_8bit"].astype(np.float64) - dataset.x_test[indices]
+    return np.sqrt((change**2).sum((1, 2, 3)) / 255**2).astype(np.float32)
+
+
+def _resumed(resume: str | Path | None, identity: str) -> list[dict[str, np.ndarray]]:
+    if resume is None or not Path(resume).is_file():
+        return []
+    try:
+        tensors, header = artifacts.load_tensors(resume, "resume")
+    except artifacts.ArtifactError:
+        return []
+    # Chunks of another specification, code or input are of no use here: the attack starts again.
+    if header["specification"] != {"identity": identity}:
+        return []
+    print(f"resumed after {header['chunks']} chunks", file=sys.stderr, flush=True)
+    return [
+        {name.split(".", 1)[1]: array for name, array in tensors.items() if name.startswith(f"{number}.")}
+        for number in range(header["chunks"])
+    ]
+
+
+def _save_resume(resume: str | Path, identity: str, parts: list[dict[str, np.ndarray]]) -> None:
+    tensors = {f"{number}.{name}": array for number, part in enumerate(parts) for name, array in part.items()}
+    header = artifacts.provenance("resume", {"identity": identity}, chunks=len(parts))
+    artifacts.save_tensors(resume, tensors, header)

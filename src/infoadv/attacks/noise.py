@@ -1,0 +1,82 @@
+"""Gaussian noise as large as an attack's perturbation: the control row of every table.
+
+A claim about an attack's direction holds only if noise of the same L2 norm does not show the same.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from infoadv.attacks import AttackError, AttackResult, batch_view, draw, margin
+
+SCHEMA = {
+    "gaussian_noise": {
+        "like": {
+            "type": "string",
+            "description": "attack of the configuration whose 8-bit perturbations the noise equals in L2 norm",
+        },
+    }
+}
+
+
+def gaussian_noise(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    indices: Tensor,
+    seed: int,
+    targets: Tensor | None = None,
+    norms: Tensor,
+) -> AttackResult:
+    """Add Gaussian noise, one direction an image, so that the L2 norm that is left after clipping equals ``norms``.
+
+    Clipping to [0, 1] takes energy away, so the amplitude is found by bisection: the norm after clipping never falls
+    as the amplitude grows. A norm that no amplitude reaches, because every pixel is then at a bound, gives the
+    largest norm of that direction.
+
+    Parameters
+    ----------
+    model, images, labels, indices, seed, targets
+        As for every attack (see :mod:`infoadv.attacks`).
+    norms
+        (N,) L2 norms over all values of an image, in units of the [0, 1] range; the option ``like`` of the
+        configuration names the attack that they come from.
+
+    Returns
+    -------
+    AttackResult
+        ``first_success`` is 0 where the noise changes the prediction as asked, else -1: nothing is iterated.
+
+    Raises
+    ------
+    AttackError
+        If ``norms`` does not hold one finite number, 0 or more, for each image.
+    """
+    wanted = norms.to(images.device, torch.float64)
+    if wanted.shape != (len(images),) or not bool((wanted.isfinite() & (wanted >= 0)).all()):
+        raise AttackError(
+            "gaussian_noise needs one finite L2 norm, 0 or more, for each image; take `like` from an attack."
+        )
+    clean = images.double()
+    direction = draw(torch.randn, tuple(images.shape[1:]), seed, indices).to(images.device, torch.float64)
+
+    def noisy(amplitude: Tensor) -> Tensor:
+        return (clean + batch_view(amplitude, clean) * direction).clamp(0, 1)
+
+    def norm(amplitude: Tensor) -> Tensor:
+        return (noisy(amplitude) - clean).flatten(1).norm(dim=1)
+
+    # At this amplitude every pixel is at a bound, however small its noise.
+    low = torch.zeros_like(wanted)
+    high = 1 / direction.abs().flatten(1).amin(1).clamp(min=1e-12)
+    for _ in range(100):
+        middle = (low + high) / 2
+        below = norm(middle) < wanted
+        low = torch.where(below, middle, low)
+        high = torch.where(below, high, middle)
+    adversarial = noisy(high).to(images.dtype)
+    with torch.no_grad():
+        success = margin(model(adversarial), labels, targets) > 0
+    return AttackResult(adversarial, success.long() - 1)

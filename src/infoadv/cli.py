@@ -1,0 +1,354 @@
+"""The command line: one subcommand a stage of the pipeline. It reads arguments, calls the stage, and holds no logic."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from infoadv import InfoadvError, __version__
+
+DESCRIPTION = """\
+A reproducible benchmark of information-theoretic adversarial examples.
+
+Each subcommand is one stage of the pipeline, which `snakemake --cores 8 all` runs in order; it reads and writes files
+and can be run by hand. Specifications are JSON, as snakemake prints them with --printshellcmds.
+"""
+
+
+def _specification(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"a JSON object is needed, this is a {type(value).__name__}")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    return value
+
+
+def _prepared_device(arguments: argparse.Namespace) -> str:
+    from infoadv import device
+
+    device.configure(arguments.threads)
+    return device.resolve(arguments.device)
+
+
+def _module(folder: str, name: str) -> Any:
+    from importlib import import_module
+
+    from infoadv import plugins
+
+    return import_module(f"infoadv.{folder}.{plugins.source_file(folder, name).stem}")
+
+
+# --- Stages ----------------------------------------------------------------------------------------------------------
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    from infoadv import config
+
+    if arguments.source == "lpips":
+        print(_module("metrics", "lpips").fetch(arguments.backbone))
+        return
+    if arguments.source not in config.fetchable():
+        raise InfoadvError(
+            f"data source {arguments.source!r} cannot be downloaded; choose one of: {', '.join(config.fetchable())}, lpips."
+        )
+    if arguments.root is None:
+        raise InfoadvError("--root is needed: the folder to download into.")
+    _module("data", arguments.source).fetch(Path(arguments.root))
+
+
+def _data(arguments: argparse.Namespace) -> None:
+    from infoadv import data, plugins
+
+    options = dict(arguments.spec)
+    source = options.pop("source")
+    root = Path(arguments.root) if arguments.root else None
+    data.save(arguments.out, plugins.load("data", source)(root, **options), arguments.spec)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    device = _prepared_device(arguments)
+    from infoadv import training
+
+    training.run(
+        arguments.data,
+        arguments.spec,
+        seed=arguments.seed,
+        device=device,
+        checkpoint=arguments.checkpoint,
+        out=arguments.out,
+    )
+
+
+def _attack(arguments: argparse.Namespace) -> None:
+    device = _prepared_device(arguments)
+    from infoadv.attacks import harness
+
+    harness.run(
+        arguments.data,
+        arguments.model,
+        arguments.spec,
+        images=arguments.images,
+        chunk=arguments.chunk,
+        seed=arguments.seed,
+        device=device,
+        like=arguments.like,
+        resume=arguments.resume,
+        out=arguments.out,
+    )
+
+
+def _metrics(arguments: argparse.Namespace) -> None:
+    device = _prepared_device(arguments)
+    from infoadv import metrics
+
+    metrics.run(
+        arguments.data,
+        arguments.model,
+        arguments.attack,
+        arguments.spec,
+        reference=arguments.reference,
+        seed=arguments.seed,
+        device=device,
+        out=arguments.out,
+    )
+
+
+def _calibrate(arguments: argparse.Namespace) -> None:
+    _prepared_device(arguments)
+    from infoadv.information import calibration
+
+    calibration.run(arguments.spec, seed=arguments.seed, out=arguments.out)
+
+
+def _table(arguments: argparse.Namespace) -> None:
+    from infoadv.report import tables
+
+    tables.write(arguments.name, arguments.inputs, arguments.spec, arguments.out_dir)
+
+
+def _figure(arguments: argparse.Namespace) -> None:
+    from infoadv.report import figures
+
+    figures.draw(arguments.name, arguments.inputs, arguments.spec, arguments.out_stem, arguments.numbers)
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from infoadv import artifacts
+
+    print(json.dumps(artifacts.read_header(arguments.file), indent=2, sort_keys=True))
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from infoadv import config
+
+    checked = config.load(arguments.config)
+    attacked = list(dict.fromkeys((run.dataset, run.model) for run in checked.runs))
+    print(f"data sets  {len(checked.datasets)}: {', '.join(checked.datasets)}")
+    print(f"networks   {len(checked.trained())}, of which {len(attacked)} are attacked")
+    for dataset, model in attacked:
+        attacks = [run.attack for run in checked.runs if (run.dataset, run.model) == (dataset, model)]
+        print(f"           {dataset}/{model}: {len(attacks)} attacks on {checked.images} images")
+    print(f"attacks    {len(checked.attacks)}: {', '.join(checked.attacks)}")
+    print(f"metrics    {len(checked.metrics)}: {', '.join(checked.metrics)}")
+    print(f"tables     {', '.join(config.tables())}")
+    print(f"figures    {', '.join(checked.figures)}")
+
+
+def _options(arguments: argparse.Namespace) -> None:
+    from infoadv import artifacts, reference
+
+    if arguments.write is None:
+        print(reference.text(), end="")
+        return
+    before, marker, _ = Path(arguments.write).read_text(encoding="utf-8").partition(reference.MARKER)
+    if not marker:
+        raise InfoadvError(f"{arguments.write}: lacks the line {reference.MARKER!r}; add it.")
+    artifacts.write_text(arguments.write, f"{before}{marker}\n\n{reference.text()}")
+
+
+# --- Arguments -------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="infoadv", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"infoadv {__version__}")
+    commands = parser.add_subparsers(title="stages", metavar="STAGE", required=True)
+
+    def command(
+        name: str, function: Callable[[argparse.Namespace], None], text: str, example: str
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(function=function, threads=1)
+        return sub
+
+    def spec(sub: argparse.ArgumentParser, text: str) -> None:
+        sub.add_argument("--spec", type=_specification, required=True, metavar="JSON", help=text)
+
+    def seeded(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--seed", type=int, default=0, help="seed of all randomness (default 0)")
+
+    def computing(sub: argparse.ArgumentParser) -> None:
+        seeded(sub)
+        sub.add_argument(
+            "--device", choices=("cpu", "cuda", "auto"), default="cpu", help="where to compute (default cpu)"
+        )
+        sub.add_argument(
+            "--threads", type=_positive, default=1, help="CPU threads; fixed, so that bytes repeat (default 1)"
+        )
+
+    sub = command(
+        "check", _check, "check a configuration and say what it would run", "infoadv check config/config.yaml"
+    )
+    sub.add_argument("config", help="the configuration, YAML")
+
+    sub = command("options", _options, "print every key and option of a configuration, as Markdown", "infoadv options")
+    sub.add_argument("--write", metavar="FILE", help="replace what follows the marker line in this file instead")
+
+    sub = command(
+        "show", _show, "print the provenance of an artefact", "infoadv show results/models/digits/standard.safetensors"
+    )
+    sub.add_argument("file", help="the artefact, .safetensors or .parquet")
+
+    sub = command(
+        "fetch",
+        _fetch,
+        "download a data set, or the weights of an LPIPS backbone, checked against a pinned digest",
+        "infoadv fetch --source mnist --root results/downloads/mnist",
+    )
+    sub.add_argument("--source", required=True, help="data source, or lpips")
+    sub.add_argument("--root", help="folder to download a data set into")
+    sub.add_argument(
+        "--backbone", choices=("alex", "vgg", "squeeze"), default="alex", help="LPIPS backbone (default alex)"
+    )
+
+    sub = command(
+        "data",
+        _data,
+        "turn a data source into a data artefact",
+        """infoadv data --spec '{"source": "digits", "size": 32}' --out results/data/digits.safetensors""",
+    )
+    spec(sub, "source and its options")
+    sub.add_argument("--root", help="folder that holds the data set, where the source needs one")
+    sub.add_argument("--out", required=True, help="data artefact to write")
+
+    sub = command(
+        "train",
+        _train,
+        "train a target network, or take your own, and measure it",
+        "infoadv train --data DATA --spec JSON --checkpoint FILE --out results/models/digits/standard.safetensors",
+    )
+    sub.add_argument("--data", required=True, help="data artefact")
+    spec(sub, "architecture, options and training; or factory, weights and options")
+    computing(sub)
+    sub.add_argument("--checkpoint", required=True, help="file to go on from after a kill; removed at the end")
+    sub.add_argument("--out", required=True, help="model artefact to write")
+
+    sub = command(
+        "attack",
+        _attack,
+        "attack a network and write adversarial images",
+        "infoadv attack --data DATA --model MODEL --spec JSON --images 64 --chunk 32 --out ATTACK",
+    )
+    sub.add_argument("--data", required=True, help="data artefact")
+    sub.add_argument("--model", required=True, help="model artefact")
+    spec(sub, "name, method, target, estimator and options")
+    sub.add_argument("--images", type=_positive, required=True, help="images to attack")
+    sub.add_argument("--chunk", type=_positive, required=True, help="images that run together")
+    computing(sub)
+    sub.add_argument("--like", help="attack artefact whose perturbation norms a control copies")
+    sub.add_argument("--resume", help="file to go on from after a kill; removed at the end")
+    sub.add_argument("--out", required=True, help="attack artefact to write")
+
+    sub = command(
+        "metrics",
+        _metrics,
+        "measure the images of an attack",
+        """infoadv metrics --data DATA --model MODEL --attack ATTACK --spec '{"l2": {}, "ssim": {}}' --out ROWS.parquet""",
+    )
+    sub.add_argument("--data", required=True, help="data artefact")
+    sub.add_argument("--model", required=True, help="model artefact that was attacked")
+    sub.add_argument("--attack", required=True, help="attack artefact")
+    spec(sub, "options of each metric, by name")
+    sub.add_argument("--reference", help="model artefact whose features LPIPS with backbone reference compares")
+    computing(sub)
+    sub.add_argument("--out", required=True, help="metrics artefact to write")
+
+    sub = command(
+        "calibrate",
+        _calibrate,
+        "calibrate MINE against the closed form",
+        """infoadv calibrate --spec '{"dimensions": [1], "samples": [128], "rhos": [0.5], "seeds": 1, "steps": 600}' """
+        "--out results/calibration/mine.parquet",
+    )
+    spec(sub, "dimensions, samples, rhos, seeds and steps")
+    seeded(sub)
+    sub.add_argument(
+        "--threads", type=_positive, default=1, help="CPU threads; fixed, so that bytes repeat (default 1)"
+    )
+    sub.add_argument("--out", required=True, help="calibration artefact to write")
+    sub.set_defaults(device="cpu")
+
+    sub = command(
+        "table",
+        _table,
+        "write a table as csv, md and tex",
+        "infoadv table targets --spec '{}' --out-dir results/tables results/models/digits/standard.safetensors",
+    )
+    sub.add_argument("name", help="the table")
+    spec(sub, "seed, statistics, attacks and metrics")
+    sub.add_argument("--out-dir", required=True, help="folder to write into")
+    sub.add_argument("inputs", nargs="+", metavar="INPUT", help="artefacts")
+
+    sub = command(
+        "figure",
+        _figure,
+        "draw a figure as pdf and png, and write the numbers drawn",
+        "infoadv figure calibration --spec '{}' --out-stem figures/calibration --numbers NUMBERS.csv "
+        "results/calibration/mine.parquet",
+    )
+    sub.add_argument("name", help="the figure")
+    spec(sub, "figure, seed, statistics, attacks and metrics")
+    sub.add_argument("--out-stem", required=True, help="path of the figure without its suffix")
+    sub.add_argument("--numbers", required=True, help="csv of the numbers drawn")
+    sub.add_argument("inputs", nargs="+", metavar="INPUT", help="artefacts")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; return the exit status: 0, or 2 after an error that the user can act on."""
+    arguments = _parser().parse_args(argv)
+    try:
+        from infoadv.device import prepare_environment
+
+        prepare_environment(arguments.threads)
+        arguments.function(arguments)
+    except InfoadvError as error:
+        print(f"infoadv: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # `infoadv show FILE | head`: the reader has what it wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0

@@ -1,0 +1,712 @@
+"""The configuration: read, checked, completed, and turned into the list of what runs.
+
+Imports neither torch nor numpy, because every cluster job parses the Snakefile, and the Snakefile starts here. The
+structure is checked against ``workflow/schemas/config.schema.json``, options against what the file that offers a
+method, metric, architecture, recipe or data source declares (:mod:`infoadv.plugins`), then names against each other.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from infoadv import InfoadvError, plugins
+from infoadv.artifacts import canonical_json
+
+SCHEMA_FILE = plugins.PACKAGE.parents[1] / "workflow" / "schemas" / "config.schema.json"
+
+
+class ConfigError(InfoadvError):
+    """A configuration that cannot run; the message names the key, what was given, and what is allowed."""
+
+
+# --- Schemas ---------------------------------------------------------------------------------------------------------
+
+
+@cache
+def structure_schema() -> dict[str, Any]:
+    """Return the JSON schema of everything but the options that plugins declare."""
+    try:
+        return json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{SCHEMA_FILE}: no such file; run infoadv from a checkout of the repository.") from error
+
+
+@cache
+def common_options(folder: str) -> dict[str, Any]:
+    """Return the options that every name of a folder takes: the literal ``COMMON`` of its ``__init__.py``, if any."""
+    for node in _tree(plugins.PACKAGE / folder / "__init__.py").body:
+        if isinstance(node, ast.Assign) and [getattr(t, "id", None) for t in node.targets] == ["COMMON"]:
+            return ast.literal_eval(node.value)
+    return {}
+
+
+@cache
+def _required_options(folder: str, name: str) -> frozenset[str]:
+    """Return the options that have no default: keyword arguments without one in the function's signature, and ``like``."""
+    declared = plugins.schemas(folder)[name]
+    required = {"like"} & set(declared)
+    for node in _tree(plugins.source_file(folder, name)).body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            arguments = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            required |= {argument.arg for argument, default in arguments if default is None} & set(declared)
+    return frozenset(required)
+
+
+def options_schema(folder: str, name: str) -> dict[str, Any]:
+    """Return the JSON schema of the options of ``name``, one of what ``folder`` offers."""
+    properties = {**common_options(folder), **plugins.schemas(folder)[name]}
+    required = sorted(_required_options(folder, name))
+    return {"type": "object", "additionalProperties": False, "required": required, "properties": properties}
+
+
+# --- Errors ----------------------------------------------------------------------------------------------------------
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _suggestion(given: str, allowed: Iterable[str]) -> str:
+    names = sorted(map(str, allowed))
+    near = difflib.get_close_matches(str(given), names, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}allowed: {', '.join(names)}" if names else "nothing is allowed here"
+
+
+_BOUNDS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "more than {}",
+    "exclusiveMaximum": "less than {}",
+    "minItems": "at least {} item(s)",
+    "maxItems": "at most {} item(s)",
+    "minLength": "at least {} character(s)",
+    "minProperties": "at least {} entry",
+}
+
+
+def _allowed(error: jsonschema.ValidationError) -> str:
+    """Return what is allowed instead of what was given, for the end of a sentence."""
+    allowed, given = error.validator_value, error.instance
+    kind = str(error.validator)
+    if kind == "enum":
+        return _suggestion(given, allowed)
+    if kind == "const":
+        return f"give {allowed!r}"
+    if kind == "anyOf":
+        # Of the alternatives, those that already fit in type say more than those that do not.
+        return " or ".join(dict.fromkeys(_allowed(part) for part in error.context or ()))
+    if kind == "type":
+        types = [allowed] if isinstance(allowed, str) else allowed
+        hint = ""
+        if isinstance(given, str) and "number" in types:
+            with suppress(ValueError):
+                hint = f" (YAML reads this as text, write {float(given)!r})"
+        return f"give {' or '.join(_article(name) for name in types)}{hint}"
+    if kind in _BOUNDS:
+        return f"give {_BOUNDS[kind].format(allowed)}"
+    return error.message
+
+
+def _explain(error: jsonschema.ValidationError, prefix: tuple[str, ...]) -> str:
+    path = ".".join(map(str, (*prefix, *error.absolute_path)))
+    given = error.instance
+    if error.validator == "pattern" and "propertyNames" in error.absolute_schema_path:
+        return (
+            f"{path or 'names'}: {given!r} is not allowed; use letters, digits, '_', '.' and '-', beginning with a "
+            "letter or digit"
+        )
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        unknown = next(str(key) for key in given if key not in known)
+        return f"{'.'.join(filter(None, (path, unknown)))}: unknown key; {_suggestion(unknown, known)}"
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in given)
+        return f"{path or 'the configuration'}: lacks the key {missing!r}"
+    return f"{path or 'the configuration'}: {_shown(given)} is not allowed; {_allowed(error)}"
+
+
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def _check(value: Any, schema: dict[str, Any], prefix: tuple[str, ...] = ()) -> None:
+    errors = sorted(
+        jsonschema.Draft202012Validator(schema).iter_errors(value),
+        # An unknown key comes before a missing one: the first is usually why the second is missing.
+        key=lambda error: (
+            [str(part) for part in error.absolute_path],
+            error.validator != "additionalProperties",
+        ),
+    )
+    if errors:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise ConfigError(f"{_explain(errors[0], prefix)}{more}.")
+
+
+def _filled(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Return ``value`` with the schema's defaults in the places of keys that are missing, at every depth."""
+    if isinstance(value, Mapping):
+        properties = schema.get("properties", {})
+        result = {}
+        for key, given in value.items():
+            below = properties.get(key, schema.get("additionalProperties", {}))
+            result[key] = _filled(given, below if isinstance(below, Mapping) else {})
+        for key, below in properties.items():
+            if key not in result and "default" in below:
+                result[key] = _filled(deepcopy(below["default"]), below)
+        return result
+    return deepcopy(value)
+
+
+def _require_finite(value: Any, path: tuple[str, ...] = ()) -> None:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _require_finite(item, (*path, str(key)))
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            _require_finite(item, (*path, str(position)))
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{'.'.join(path)}: {value} is not allowed; give a finite number.")
+
+
+def _known(name: str, allowed: Iterable[str], path: str, what: str) -> None:
+    names = list(allowed)
+    if name not in names:
+        raise ConfigError(f"{path}: there is no {what} {name!r}; {_suggestion(name, names)}.")
+
+
+def _complete_options(folder: str, name: str, given: Any, path: tuple[str, ...], what: str) -> dict[str, Any]:
+    """Return the options of plugin ``name``, checked and with every default filled in."""
+    _known(name, plugins.schemas(folder), ".".join(path[:2]), what)
+    schema = options_schema(folder, name)
+    _check(given, schema, path)
+    # Defaults written out beside a preset would override it: the method itself knows what it leaves open.
+    return deepcopy(given) if "preset" in given else _filled(given, schema)
+
+
+# --- What runs -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack that runs: one of the configuration's, or one value of a sweep.
+
+    ``color_index`` is its place in the configuration, shared by the attack and its sweep, so that it keeps one colour in
+    every figure. ``compared`` says whether its failures take an image out of the comparison.
+    """
+
+    name: str
+    method: str
+    label: str
+    target: str
+    options: dict[str, dict[str, Any]]
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    compared: bool
+    color_index: int
+    sweep_of: str | None = None
+
+    def specification(self, dataset: str) -> dict[str, Any]:
+        """Return what determines the result: no label and no colour, so that changing those runs nothing again."""
+        return {
+            "name": self.name,
+            "method": self.method,
+            "target": self.target,
+            "estimator": self.estimator(dataset),
+            "options": self.options[dataset],
+        }
+
+    def estimator(self, dataset: str) -> str:
+        """Return the estimator of mutual information that the attack optimises, "" for attacks without one."""
+        declared = plugins.schemas("attacks")[self.method].get("estimator", {})
+        return self.options[dataset].get("estimator", declared.get("default", ""))
+
+    def like(self, dataset: str) -> str | None:
+        """Return the attack whose perturbation norms this one copies, if it copies any."""
+        return self.options[dataset].get("like")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One attack on one network of one data set."""
+
+    dataset: str
+    model: str
+    attack: str
+
+
+class Config:
+    """A checked and completed configuration, and what follows from it."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        """Check ``raw``, the mapping that the YAML file holds. Raises ``ConfigError``."""
+        _check(raw, structure_schema())
+        _require_finite(raw)
+        self.values: dict[str, Any] = _filled(raw, structure_schema())
+        self.seed: int = self.values["seed"]
+        self.device: str = self.values["device"]
+        self.images: int = self.values["images"]
+        self.chunk: int = self.values["chunk"]
+        self.threads: dict[str, int] = self.values["threads"]
+        self.data_root: str | None = self.values["data_root"]
+        self.datasets = self._datasets()
+        self.models = self._models()
+        self.metrics, self.lpips_reference = self._metrics()
+        self.attacks = self._attacks()
+        self.runs = list(self._runs())
+        self.calibration: dict[str, Any] | None = self.values.get("calibration")
+        self.statistics = self._statistics()
+        self.figures = self._figures()
+        self._check_likes()
+
+    # Sections of the configuration, in its order.
+
+    def _datasets(self) -> dict[str, dict[str, Any]]:
+        result = {}
+        for name, entry in self.values["datasets"].items():
+            path = ("datasets", name)
+            source = entry["source"]
+            given = {key: value for key, value in entry.items() if key != "source"}
+            result[name] = {"source": source, **_complete_options("data", source, given, path, "data source")}
+        return result
+
+    def _models(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return, per model and data set, the specification that makes the network."""
+        result: dict[str, dict[str, dict[str, Any]]] = {}
+        for name, entry in self.values["models"].items():
+            path = f"models.{name}"
+            datasets = entry.get("datasets", list(self.datasets))
+            for dataset in datasets:
+                _known(dataset, self.datasets, f"{path}.datasets", "data set")
+            for dataset in entry["per_dataset"]:
+                _known(dataset, datasets, f"{path}.per_dataset", "data set of this model")
+            result[name] = {dataset: self._model(name, entry, dataset) for dataset in datasets}
+        return result
+
+    def _model(self, name: str, entry: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+        path = ("models", name)
+        if ("architecture" in entry) == ("factory" in entry):
+            raise ConfigError(
+                f"models.{name}: give either 'architecture' (trained here) or 'factory' and 'weights' (your own)."
+            )
+        if ("factory" in entry) != ("weights" in entry):
+            raise ConfigError(f"models.{name}: 'factory' and 'weights' go together.")
+        if "factory" in entry:
+            if entry["per_dataset"]:
+                raise ConfigError(f"models.{name}.per_dataset: not allowed beside 'factory'; give a model each.")
+            radius = {"pgd_epsilon": common_options("training")["pgd_epsilon"]}
+            schema = {"type": "object", "additionalProperties": False, "properties": radius}
+            _check(entry["training"], schema, (*path, "training"))
+            return {
+                "factory": entry["factory"],
+                "weights": entry["weights"],
+                "options": entry["options"],
+                "training": _filled(entry["training"], schema),
+            }
+        override = entry["per_dataset"].get(dataset, {})
+        architecture = override.get("architecture", entry["architecture"])
+        # Options of another architecture mean nothing here; those of the same one are completed.
+        inherited = entry["options"] if architecture == entry["architecture"] else {}
+        options = {**inherited, **override.get("options", {})}
+        training = {"recipe": "standard", **entry["training"], **override.get("training", {})}
+        recipe = training.pop("recipe")
+        return {
+            "architecture": architecture,
+            "options": _complete_options("models", architecture, options, (*path, "options"), "architecture"),
+            "training": {
+                "recipe": recipe,
+                **_complete_options("training", recipe, training, (*path, "training"), "training recipe"),
+            },
+        }
+
+    def _metrics(self) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+        """Return the options of each metric, and the network of each data set that LPIPS compares features in."""
+        result = {}
+        references: dict[str, str] = {}
+        for name, given in self.values["metrics"].items():
+            options = _complete_options("metrics", name, given, ("metrics", name), "metric")
+            result[name] = options
+            if options.get("backbone") == "reference":
+                references = {dataset: self._reference(dataset, options["reference"]) for dataset in self.datasets}
+            elif options.get("reference") is not None:
+                raise ConfigError(f"metrics.{name}.reference: only with backbone: reference; remove one of the two.")
+        return result, references
+
+    def _reference(self, dataset: str, chosen: str | None) -> str:
+        candidates = [name for name, specifications in self.models.items() if dataset in specifications]
+        if chosen is not None:
+            _known(chosen, candidates, "metrics.lpips.reference", f"network of {dataset} named")
+            if self.values["models"][chosen]["attacked"]:
+                raise ConfigError(
+                    f"metrics.lpips.reference: {chosen!r} is attacked, so it cannot judge; set models.{chosen}.attacked "
+                    "to false or name another."
+                )
+            return chosen
+        spared = [name for name in candidates if not self.values["models"][name]["attacked"]]
+        if not spared:
+            raise ConfigError(
+                f"metrics.lpips.backbone: 'reference' needs a network of {dataset} that nobody attacks; add a model with "
+                "'attacked: false', or name one as metrics.lpips.reference."
+            )
+        return spared[0]
+
+    def _attacked(self, dataset: str) -> list[str]:
+        models = self.values["models"]
+        return [name for name in self.models if models[name]["attacked"] and dataset in self.models[name]]
+
+    def _attacks(self) -> dict[str, Attack]:
+        result: dict[str, Attack] = {}
+        sweeps = self.values["sweeps"]
+        entries = self.values["attacks"]
+        for name in sweeps:
+            _known(name, entries, "sweeps", "attack")
+        for position, (name, entry) in enumerate(entries.items()):
+            attack = self._attack(name, entry, position)
+            result[name] = attack
+            if name in sweeps:
+                for step in self._sweep(attack, entry, sweeps[name]):
+                    if step.name in entries or step.name in result:
+                        raise ConfigError(f"sweeps.{name}: makes {step.name!r}, which is there already; rename one.")
+                    result[step.name] = step
+        return result
+
+    def _scope(self, path: str, entry: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        datasets = tuple(entry.get("datasets", self.datasets))
+        for dataset in datasets:
+            _known(dataset, self.datasets, f"{path}.datasets", "data set")
+        attacked = [n for n in self.models if self.values["models"][n]["attacked"]]
+        models = tuple(entry.get("models", attacked))
+        for model in models:
+            _known(model, attacked, f"{path}.models", "attacked model")
+        return datasets, models
+
+    def _attack(self, name: str, entry: Mapping[str, Any], position: int) -> Attack:
+        path = f"attacks.{name}"
+        datasets, models = self._scope(path, entry)
+        for dataset in entry["per_dataset"]:
+            _known(dataset, self.datasets, f"{path}.per_dataset", "data set")
+        options = {}
+        for dataset in self.datasets:
+            below = entry["per_dataset"].get(dataset)
+            where = ("attacks", name, *(("per_dataset", dataset) if below else ("options",)))
+            given = {**entry["options"], **(below or {})}
+            options[dataset] = _complete_options("attacks", entry["method"], given, where, "attack method")
+        return Attack(
+            name=name,
+            method=entry["method"],
+            target=entry["target"],
+            label=entry.get("label", name),
+            options=options,
+            datasets=datasets,
+            models=models,
+            compared=entry["compared"],
+            color_index=position,
+        )
+
+    def _sweep(self, attack: Attack, entry: Mapping[str, Any], sweep: Mapping[str, Any]) -> Iterator[Attack]:
+        path = f"sweeps.{attack.name}"
+        option = sweep["option"]
+        schema = options_schema("attacks", attack.method)
+        _known(option, schema["properties"], f"{path}.option", f"option of {attack.method} named")
+        datasets, models = self._scope(path, {"datasets": attack.datasets, "models": attack.models, **sweep})
+        for position, value in enumerate(sweep["values"]):
+            _check(value, schema["properties"][option], ("sweeps", attack.name, "values", str(position)))
+            name = f"{attack.name}-{option}-{value}"
+            _check({name: {}}, {"propertyNames": structure_schema()["$defs"]["name"]}, ("sweeps", attack.name))
+            yield Attack(
+                name=name,
+                method=attack.method,
+                target=attack.target,
+                label=f"{attack.label} ({option.replace('_', ' ')} {value})",
+                options={dataset: {**given, option: value} for dataset, given in attack.options.items()},
+                datasets=datasets,
+                models=models,
+                compared=False,
+                color_index=attack.color_index,
+                sweep_of=attack.name,
+            )
+
+    def _runs(self) -> Iterator[Run]:
+        for dataset in self.datasets:
+            for model in self._attacked(dataset):
+                for attack in self.attacks.values():
+                    if dataset in attack.datasets and model in attack.models:
+                        yield Run(dataset, model, attack.name)
+
+    def _check_likes(self) -> None:
+        present = set(self.runs)
+        for run in self.runs:
+            like = self.attacks[run.attack].like(run.dataset)
+            if like is None:
+                continue
+            path = f"attacks.{run.attack}.options.like"
+            _known(like, (name for name in self.attacks if name != run.attack), path, "other attack")
+            if self.attacks[like].like(run.dataset) is not None:
+                raise ConfigError(f"{path}: {like!r} itself copies another attack; name that one.")
+            if Run(run.dataset, run.model, like) not in present:
+                raise ConfigError(
+                    f"{path}: {like!r} does not run on {run.dataset}/{run.model}, where {run.attack!r} does; widen its "
+                    "datasets and models, or narrow these."
+                )
+
+    def _statistics(self) -> dict[str, Any]:
+        schema = structure_schema()["properties"]["statistics"]
+        first = next(iter(self.attacks))
+        statistics = _filled(self.values.get("statistics", {"reference": first}), schema)
+        _known(statistics["reference"], self.attacks, "statistics.reference", "attack")
+        return statistics
+
+    def _figures(self) -> dict[str, dict[str, Any]]:
+        known = structure_schema()["properties"]["figures"]["properties"]
+        declared = plugins.schemas("report/figures")
+        result = {}
+        for name, given in self.values["figures"].items():
+            path = f"figures.{name}"
+            _known(name, figures(), "figures", "figure")
+            if name not in known:
+                # A figure that was added declares its options itself, or has none.
+                schema = {"type": "object", "additionalProperties": False, "properties": declared.get(name, {})}
+                _check(given, schema, ("figures", name))
+                given = _filled(given, schema)
+            for key, names, what in (
+                ("dataset", self.datasets, "data set"),
+                ("model", self.models, "model"),
+                ("attack", self.attacks, "attack"),
+                ("metric", self.metrics, "metric"),
+            ):
+                if key in given:
+                    _known(given[key], names, f"{path}.{key}", what)
+                for item in given.get(f"{key}s", ()):
+                    _known(item, names, f"{path}.{key}s", what)
+            result[name] = given
+        if "calibration" in result and self.calibration is None:
+            raise ConfigError("figures.calibration: needs the section 'calibration'; add it or remove the figure.")
+        if "convergence" in result:
+            wanted = result["convergence"]
+            if not self.matching_runs(wanted):
+                raise ConfigError(
+                    "figures.convergence: no such attack runs; see the datasets and models of that attack."
+                )
+            if not 0 <= wanted["image"] < self.images:
+                raise ConfigError(
+                    f"figures.convergence.image: {wanted['image']} is not allowed; {self.images} images are attacked, "
+                    f"give at most {self.images - 1}."
+                )
+        return result
+
+    def matching_runs(self, wanted: Mapping[str, Any]) -> list[Run]:
+        """Return the runs on the ``dataset``, with the ``model`` and the ``attack`` that are wanted, where they are named."""
+        return [
+            run
+            for run in self.runs
+            if all(wanted.get(key, getattr(run, key)) == getattr(run, key) for key in ("dataset", "model", "attack"))
+        ]
+
+    def grid(self, dataset: str) -> tuple[dict[str, Any], list[Run]]:
+        """Return the options of the image grid of a data set, its network named, and the runs that it shows."""
+        wanted = dict(self.figures["grid"])
+        present = [run.model for run in self.runs if run.dataset == dataset]
+        if wanted.get("model") not in present:
+            wanted["model"] = present[0]
+        shown = wanted.setdefault("attacks", [a.name for a in self.attacks.values() if a.sweep_of is None])
+        runs = self.matching_runs({"dataset": dataset, "model": wanted["model"]})
+        return wanted, [run for run in runs if run.attack in shown]
+
+    # What the rules ask for.
+
+    @cached_property
+    def presentation(self) -> dict[str, Any]:
+        """What tables and figures have to know beside their inputs."""
+        return {
+            "seed": self.seed,
+            "statistics": self.statistics,
+            "attacks": {
+                attack.name: {
+                    "label": attack.label,
+                    "method": attack.method,
+                    "color_index": attack.color_index,
+                    "sweep_of": attack.sweep_of,
+                    "compared": attack.compared,
+                }
+                for attack in self.attacks.values()
+            },
+            "metrics": self.metrics,
+        }
+
+    def trained(self) -> list[tuple[str, str]]:
+        """Return the (data set, model) pairs, in the order of the configuration."""
+        return [(dataset, model) for dataset in self.datasets for model in self.models if dataset in self.models[model]]
+
+    def source(self, dataset: str) -> str:
+        """Return the data source of a data set."""
+        return self.datasets[dataset]["source"]
+
+
+def load(path: str | Path) -> Config:
+    """Read and check a configuration file. Raises ``ConfigError``, whose message begins with the path."""
+    try:
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())}).") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: holds no mapping; see config/README.md.")
+    try:
+        return Config(raw)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+# --- What code a stage depends on ------------------------------------------------------------------------------------
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8")) if path.is_file() else ast.Module([], [])
+
+
+def _module_file(module: str) -> Path | None:
+    """Return the file of a module of this package, or None if there is no such module."""
+    base = plugins.PACKAGE.joinpath(*module.split(".")[1:])
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@cache
+def _imports(path: Path) -> frozenset[Path]:
+    """Return the files of this package that ``path`` imports itself, anywhere in it."""
+    package = ("infoadv", *path.relative_to(plugins.PACKAGE).parent.parts)
+    modules: set[str] = set()
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parent = ".".join((*package[: len(package) - node.level + 1], node.module or "") if node.level else ())
+            base = parent.rstrip(".") if node.level else (node.module or "")
+            modules.add(base)
+            # `from infoadv.report import style` names a module, `from infoadv import InfoadvError` does not.
+            modules.update(f"{base}.{alias.name}" for alias in node.names)
+    files: set[Path] = set()
+    for module in modules:
+        parts = module.split(".")
+        if parts[0] == "infoadv" and (len(parts) == 1 or _module_file(module) is not None):
+            # Importing a module runs the __init__ of every package above it.
+            above = (_module_file(".".join(parts[:depth])) for depth in range(1, len(parts) + 1))
+            files.update(file for file in above if file is not None)
+    return frozenset(files)
+
+
+def code(*entries: Path) -> list[Path]:
+    """Return ``entries`` and every file of this package that they import, directly or through others, sorted.
+
+    These are the code inputs of a rule: editing one of them reruns the rule, editing any other file does not.
+    """
+    found: set[Path] = set()
+    waiting = list(entries)
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting.extend(_imports(path))
+    return sorted(found)
+
+
+def fetchable() -> list[str]:
+    """Return the data sources that can be downloaded: those whose file has a function ``fetch``."""
+    return [
+        name
+        for name in plugins.schemas("data")
+        if any(
+            isinstance(node, ast.FunctionDef) and node.name == "fetch"
+            for node in _tree(plugins.source_file("data", name)).body
+        )
+    ]
+
+
+def data_code(config: Config, dataset: str) -> list[Path]:
+    """Return the code that the data stage of ``dataset`` runs."""
+    return code(plugins.PACKAGE / "data" / "__init__.py", plugins.source_file("data", config.source(dataset)))
+
+
+def _network_code(specification: Mapping[str, Any]) -> list[Path]:
+    if "architecture" in specification:
+        return [plugins.source_file("models", specification["architecture"])]
+    return []
+
+
+def training_code(config: Config, dataset: str, model: str) -> list[Path]:
+    """Return the code that makes one network."""
+    specification = config.models[model][dataset]
+    entries = [plugins.PACKAGE / "training" / "__init__.py", *_network_code(specification)]
+    if "recipe" in specification["training"]:
+        entries.append(plugins.source_file("training", specification["training"]["recipe"]))
+    return code(*entries)
+
+
+def attack_code(config: Config, dataset: str, model: str, attack: str) -> list[Path]:
+    """Return the code that one attack on one network runs."""
+    return code(
+        plugins.PACKAGE / "attacks" / "harness.py",
+        plugins.source_file("attacks", config.attacks[attack].method),
+        *_network_code(config.models[model][dataset]),
+    )
+
+
+def metrics_code(config: Config, dataset: str, model: str) -> list[Path]:
+    """Return the code that measures the attacks on one network."""
+    networks = [model, *([config.lpips_reference[dataset]] if config.lpips_reference else [])]
+    return code(
+        plugins.PACKAGE / "metrics" / "__init__.py",
+        *(plugins.source_file("metrics", name) for name in config.metrics),
+        *(file for network in networks for file in _network_code(config.models[network][dataset])),
+    )
+
+
+def tables() -> list[str]:
+    """Return the tables: one a file of ``infoadv.report.tables``."""
+    return sorted(path.stem for path in (plugins.PACKAGE / "report" / "tables").glob("[a-z]*.py"))
+
+
+def figures() -> list[str]:
+    """Return the figures: one a file of ``infoadv.report.figures``."""
+    return sorted(path.stem for path in (plugins.PACKAGE / "report" / "figures").glob("[a-z]*.py"))
+
+
+def table_code(name: str) -> list[Path]:
+    """Return the code that writes one table."""
+    folder = plugins.PACKAGE / "report" / "tables"
+    return code(folder / "__init__.py", folder / f"{name}.py")
+
+
+def figure_code(name: str) -> list[Path]:
+    """Return the code that draws one figure."""
+    folder = plugins.PACKAGE / "report" / "figures"
+    return code(folder / "__init__.py", folder / f"{name}.py")
+
+
+def calibration_code() -> list[Path]:
+    """Return the code of the calibration stage."""
+    return code(plugins.PACKAGE / "information" / "calibration.py")
+
+
+def as_json(specification: Mapping[str, Any]) -> str:
+    """Return a specification as it travels on command lines: canonical JSON."""
+    return canonical_json(specification)

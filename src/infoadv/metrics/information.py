@@ -1,0 +1,80 @@
+"""Information metrics: the closed form, MINE and the perturbation information of an image and its adversarial copy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from infoadv.information import masking, mine, projection
+from infoadv.metrics import MetricContext
+
+SCHEMA = {
+    "mi_projection": {},
+    "mi_mine": {
+        "samples": {"type": "integer", "minimum": 16, "default": 256, "description": "projections a step, K"},
+        "steps": {"type": "integer", "minimum": 10, "default": 150, "description": "steps that train each critic"},
+        "hidden": {"type": "integer", "minimum": 1, "default": 32, "description": "units of the critic"},
+        "seeds": {"type": "integer", "minimum": 1, "default": 2, "description": "critics averaged"},
+    },
+    "perturbation_information": {
+        "noise": {"type": "number", "exclusiveMinimum": 0, "default": 0.05, "description": "the observer's noise s_n"},
+    },
+}
+ABOUT = {
+    "mi_projection": {
+        "label": "MI, closed form (nats)",
+        "better": "higher",
+        "home": "projection",
+        "description": (
+            "Mutual information of one Gaussian random projection of the clean and of the adversarial image: "
+            "-1/2 ln(1 - rho^2) with rho the cosine of the two, infinite for images that are parallel."
+        ),
+    },
+    "mi_mine": {
+        "label": "MI, MINE (nats)",
+        "better": "higher",
+        "home": "mine",
+        "description": (
+            "The same quantity as MINE estimates it, on projections that its critic has not seen, mean of several critics."
+        ),
+    },
+    "perturbation_information": {
+        "label": "perturbation information (nats)",
+        "better": "lower",
+        "home": "masking",
+        "description": (
+            "Information that the adversarial image carries about the perturbation, in a Gaussian channel whose noise is "
+            "the image's own local texture and an observer's noise; sum over windows and channels."
+        ),
+    },
+}
+
+
+def mi_projection(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
+    """Return the information of one random projection in nats; d' projections carry d' times as much."""
+    return projection.projection_information(clean.double(), adversarial.double())
+
+
+def mi_mine(
+    clean: Tensor,
+    adversarial: Tensor,
+    *,
+    context: MetricContext,
+    samples: int = 256,
+    steps: int = 150,
+    hidden: int = 32,
+    seeds: int = 2,
+) -> Tensor:
+    """Return MINE's estimate of ``mi_projection`` on held-out projections, mean over ``seeds`` critics."""
+    estimates = [
+        mine.measure(clean, adversarial, samples=samples, steps=steps, hidden=hidden, seed=context.seed * 1009 + repeat)
+        for repeat in range(seeds)
+    ]
+    return torch.stack(estimates).double().mean(0)
+
+
+def perturbation_information(
+    clean: Tensor, adversarial: Tensor, *, context: MetricContext, noise: float = 0.05
+) -> Tensor:
+    """Return the perturbation information in nats, each colour channel by itself."""
+    return masking.perturbation_information(clean.double(), adversarial.double(), noise)

@@ -1,0 +1,1 @@
+"""Tables and figures of the paper, drawn from artefacts alone: no model is run here and torch is never imported."""

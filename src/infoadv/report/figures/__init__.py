@@ -1,0 +1,45 @@
+"""Figures. Each is one file in this folder with ``draw(inputs, specification) -> (Figure, DataFrame)``.
+
+The frame holds the numbers drawn and is stored beside the tables, so that a figure can be checked and redrawn without
+the artefacts. A new figure is one new file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from infoadv import InfoadvError, artifacts
+from infoadv.report import rendering, style
+
+
+def names() -> list[str]:
+    """Return the figures that can be drawn."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def draw(
+    name: str,
+    inputs: Sequence[str],
+    specification: Mapping[str, Any],
+    out_stem: str | Path,
+    numbers: str | Path,
+) -> None:
+    """Draw a figure from artefacts into ``{out_stem}.pdf`` and ``.png``, and its numbers as CSV into ``numbers``.
+
+    Raises
+    ------
+    InfoadvError
+        There is no such figure, its section asks for something that is not there, or an input is missing, damaged or
+        of another kind.
+    """
+    if name not in names():
+        raise InfoadvError(f"no figure {name!r}; choose one of: {', '.join(names())}.")
+    module = importlib.import_module(f"{__name__}.{name}")
+    with style.applied():
+        figure, frame = module.draw(list(inputs), specification)
+        style.save(figure, out_stem)
+    artifacts.write_text(numbers, rendering.csv(frame))

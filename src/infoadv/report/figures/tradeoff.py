@@ -1,0 +1,196 @@
+"""How much similarity success costs.
+
+Three questions, a column of panels each, a row per target model:
+
+- *similar enough?* The share of images that an attack has turned, as a demand on similarity is relaxed. It needs no
+  sweep and no choice of images, and failures count as failures.
+- *a larger budget?* For sweeps over a budget: success against the mean similarity of all images attacked.
+- *a clearer mistake?* For sweeps over confidence, where success says nothing because it is nearly always 1: the margin
+  that is reached against the mean similarity of the successes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from infoadv import InfoadvError
+from infoadv.report import labels, statistics, style
+from infoadv.report.rows import Attack, Rows, load, ordered
+
+_CONFIDENCE = "confidence"
+_COLUMNS = ("panel", "dataset", "model", "attack", "option", "value", "x", "y", "asr_float", "asr", "n")
+
+
+def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure from metric artefacts, sweeps among them; ``figure.metric`` is a similarity with 1 at best."""
+    rows = load(inputs, specification)
+    metric = rows.metric((specification.get("figure") or {}).get("metric") or "ssim")
+    if metric.better == "lower" or rows.frame[metric.column].max() > 1 + 1e-6:
+        raise InfoadvError(f"figures.tradeoff.metric: {metric.column} is no similarity that ends at 1; take ssim.")
+    numbers = pd.DataFrame(
+        [*_survival(rows, metric.column), *_sweeps(rows, metric.column)],
+        columns=list(_COLUMNS),
+    )
+    kinds = [kind for kind in ("survival", "budget", "confidence") if (numbers["panel"] == kind).any()] or ["survival"]
+    shown = [attack for attack in rows.attacks if attack.sweep_of is None]
+    parents = {attack.sweep_of for attack in rows.attacks if attack.sweep_of}
+    shown_names = {attack.name for attack in shown}
+    # A family whose own attack is not in the inputs still needs its name in the legend.
+    shown = ordered([*shown_names, *(name for name in parents if name and name not in shown_names)], specification)
+    legend_columns = 5 if len(kinds) > 1 else 3
+    legend_rows = -(-len(shown) // legend_columns)
+    width = style.TEXT_WIDTH if len(kinds) > 1 else style.COLUMN_WIDTH
+    figure = style.new_figure(width, 1.85 * len(rows.targets) + 0.2 + 0.13 * legend_rows)
+    panels = figure.subplots(len(rows.targets), len(kinds), squeeze=False)
+    pending: list[tuple[Axes, list[tuple[float, float, float, bool, str]]]] = []
+    for line, (dataset, model) in enumerate(rows.targets):
+        part = numbers[(numbers["dataset"] == dataset) & (numbers["model"] == model)]
+        for column, kind in enumerate(kinds):
+            axes, drawn = panels[line, column], part[part["panel"] == kind]
+            swept = "/".join(sorted(set(drawn["option"].dropna())))
+            style.entitle(axes, f"{dataset}, {model}" + (f" ({swept})" if swept else ""), width / len(kinds) - 0.45)
+            if drawn["y"].notna().sum() == 0:
+                style.say(axes, "no attack succeeds" if kind == "survival" else "no sweep here")
+            elif kind == "survival":
+                _draw_survival(axes, drawn, shown, metric.math)
+            else:
+                pending.append((axes, _draw_family(axes, drawn, shown, metric.math, kind)))
+    handles = [
+        Line2D([], [], color=a.style.color, linestyle=a.style.line, marker=a.style.marker, label=style.plain(a.label))
+        for a in shown
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(legend_columns, len(handles)), handlelength=3.2
+    )
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes, points in pending:
+        ends = [point for point in points if point[3]]
+        # Along the lines as well: between two neighbours of a family, and harmlessly between two families.
+        corners = np.array([point[:2] for point in points])
+        steps = np.linspace(0, 1, 7)[:, None, None]
+        places = (corners[:-1] + steps * np.diff(corners, axis=0)).reshape(-1, 2)
+        labels.place(
+            axes,
+            [end[:2] for end in ends],
+            [f"{end[2]:g}" for end in ends],
+            [end[4] for end in ends],
+            places,
+            # In the colour of its family a leader would pass for a piece of the line.
+            leader=style.GUIDE,
+        )
+    return figure, numbers
+
+
+def _survival(rows: Rows, column: str) -> list[dict[str, Any]]:
+    """Return, for every attack and every similarity s that a success has, the share of images turned at s or more."""
+    records = []
+    for dataset, model in rows.targets:
+        for attack in rows.attacks_on(dataset, model):
+            own = rows.of(dataset, model, attack.name)
+            won = np.sort(own.loc[own["success"], column].dropna().to_numpy(dtype=np.float64))[::-1]
+            base = {
+                "panel": "survival",
+                "dataset": dataset,
+                "model": model,
+                "attack": attack.name,
+                "asr_float": own["success_float"].mean(),
+                "asr": own["success"].mean(),
+                "n": len(own),
+            }
+            records += [{**base, "x": s, "y": (rank + 1) / len(own)} for rank, s in enumerate(won)]
+            if not len(won):
+                records.append({**base, "x": np.nan, "y": np.nan})
+    return records
+
+
+def _sweeps(rows: Rows, column: str) -> list[dict[str, Any]]:
+    """Return a point for every value of every sweep; the attack of a row is the family."""
+    records = []
+    for attack in rows.attacks:
+        if attack.sweep_of is None:
+            continue
+        option, value = attack.swept
+        for dataset, model in rows.targets:
+            own = rows.of(dataset, model, attack.name)
+            if own.empty:
+                continue
+            won = own[own["success"]]
+            confident = option == _CONFIDENCE
+            records.append(
+                {
+                    "panel": "confidence" if confident else "budget",
+                    "dataset": dataset,
+                    "model": model,
+                    "attack": attack.sweep_of,
+                    "option": option,
+                    "value": value,
+                    "x": float(won["margin"].median()) if confident else own["success"].mean(),
+                    "y": statistics.mean((won if confident else own)[column].to_numpy(dtype=np.float64)),
+                    "asr_float": own["success_float"].mean(),
+                    "asr": own["success"].mean(),
+                    "n": len(own),
+                }
+            )
+    return sorted(records, key=lambda record: (record["attack"], record["option"], record["value"]))
+
+
+def _distance(similarity: pd.Series) -> np.ndarray:
+    return np.clip(1 - similarity.to_numpy(dtype=np.float64), style.CLOSEST, None)
+
+
+def _draw_survival(axes: Axes, drawn: pd.DataFrame, attacks: Sequence[Attack], name: str) -> None:
+    drawn = drawn[drawn["x"].notna()]
+    limits = _distance(drawn["x"])
+    style.similarity_axis(axes, "x", list(limits))
+    end = axes.get_xlim()[0]
+    present = [attack for attack in attacks if (drawn["attack"] == attack.name).any()]
+    for position, attack in enumerate(present):
+        part = drawn[drawn["attack"] == attack.name]
+        x, y = _distance(part["x"]), part["y"].to_numpy()
+        axes.step([x[0], *x, end], [0, *y, y[-1]], where="post", color=attack.style.color, linestyle=attack.style.line)
+        # One marker a curve, at another height each, tells curves of like colour apart.
+        level = y[-1] * (0.25 + 0.6 * (position + 0.5) / len(present))
+        at = int(np.searchsorted(y, level))
+        axes.plot(
+            x[at], y[at], linestyle="", marker=attack.style.marker, color=attack.style.color, mec="white", mew=0.3
+        )
+    axes.set_ylim(0, 1.03)
+    axes.set_xlabel(f"{name} demanded")
+    axes.set_ylabel("share misclassified")
+
+
+def _draw_family(
+    axes: Axes, drawn: pd.DataFrame, attacks: Sequence[Attack], name: str, kind: str
+) -> list[tuple[float, float, float, bool, str]]:
+    """Draw the families; return their points as x, y, value of the option, whether it ends a line, and colour."""
+    drawn = drawn[drawn["y"].notna()]
+    style.similarity_axis(axes, "y", list(_distance(drawn["y"])))
+    points = []
+    for attack in attacks:
+        for _, part in drawn[drawn["attack"] == attack.name].groupby("option"):
+            part = part.sort_values("value")
+            x, y = part["x"].to_numpy(), _distance(part["y"])
+            look = attack.style
+            axes.plot(x, y, color=look.color, linestyle=look.line, zorder=2)
+            # Hollow: the similarity of the successes alone, where many fail, flatters.
+            full = (part["asr"] >= 0.95).to_numpy() | (kind == "budget")
+            for chosen, face in ((full, look.color), (~full, "white")):
+                axes.plot(x[chosen], y[chosen], linestyle="", marker=look.marker, color=look.color, mfc=face, zorder=3)
+            last = len(part) - 1
+            points += [(x[i], y[i], float(part["value"].iloc[i]), i in (0, last), look.color) for i in range(last + 1)]
+    if kind == "budget":
+        axes.set_xlim(-0.03, 1.12)
+        axes.set_xlabel("success rate (8 bits)")
+    else:
+        axes.margins(x=0.14)
+        axes.set_xlabel("margin reached (logits)")
+    axes.set_ylabel(f"mean {name}")
+    return points

@@ -1,0 +1,146 @@
+"""Turns a data frame into the three files of a table: CSV for machines, Markdown for reading, LaTeX for the paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from infoadv import artifacts
+
+DAGGER = "\u2020"
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\u2191": r"$\uparrow$",
+    "\u2193": r"$\downarrow$",
+    "\u221e": r"$\infty$",
+    "\u2013": "--",
+    "\u2212": "$-$",
+    DAGGER: r"$^\dagger$",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A finished table: the full frame and its two readable renderings."""
+
+    frame: pd.DataFrame
+    markdown: str
+    latex: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text of a cell; ``strong`` marks the best value, ``emphasis`` a worse one, ``home`` a metric on home ground."""
+
+    text: str
+    strong: bool = False
+    emphasis: bool = False
+    home: bool = False
+
+    def markdown(self) -> str:
+        text = self.text.replace("|", r"\|")
+        text = f"**{text}**" if self.strong else f"*{text}*" if self.emphasis else text
+        return text + (DAGGER if self.home else "")
+
+    def latex(self) -> str:
+        text = tex(self.text)
+        text = rf"\textbf{{{text}}}" if self.strong else rf"\textit{{{text}}}" if self.emphasis else text
+        return text + (tex(DAGGER) if self.home else "")
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """Return a frame as CSV: ten significant digits, empty where undefined, ``inf`` where infinite."""
+    return frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+
+
+def write(table: Table, name: str, folder: str | Path) -> None:
+    """Write ``name.csv``, ``name.md`` and ``name.tex`` into a folder, each atomically."""
+    for suffix, text in (("csv", csv(table.frame)), ("md", table.markdown), ("tex", table.latex)):
+        artifacts.write_text(Path(folder) / f"{name}.{suffix}", text)
+
+
+def number(value: float, decimals: int, *, signed: bool = False) -> str:
+    """Return a number as a reader wants it; a dash where undefined.
+
+    >>> [ascii(number(value, 2)) for value in (float("nan"), 1.239, -0.0001)]
+    ["'\\\\u2013'", "'1.24'", "'0.00'"]
+    """
+    if math.isnan(value):
+        return "\u2013"
+    if math.isinf(value):
+        return "\u221e" if value > 0 else "\u2212\u221e"
+    text = f"{value:{'+' if signed else ''}.{decimals}f}"
+    if float(text) == 0:
+        text = text.lstrip("+-")
+    return text.replace("-", "\u2212")
+
+
+def tex(text: str) -> str:
+    """Return plain text with everything escaped that LaTeX would read as a command.
+
+    >>> tex("C&W_2")
+    'C\\\\&W\\\\_2'
+    """
+    return "".join(_TEX.get(character, character) for character in text)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Cell]], left: int = 1) -> str:
+    """Return a Markdown table whose first ``left`` columns are left-aligned, the others right-aligned."""
+    rule = [":--" if column < left else "--:" for column in range(len(header))]
+    lines = [[Cell(text).markdown() for text in header], rule, *([cell.markdown() for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def latex_table(
+    header: Sequence[str],
+    sections: Iterable[tuple[str, Sequence[Sequence[Cell]]]],
+    caption: str,
+    label: str,
+    left: int = 1,
+) -> str:
+    """Return a LaTeX ``table*`` with booktabs rules.
+
+    ``header`` is LaTeX already; ``sections`` are (plain title, rows), the title spanning all columns, left out if
+    empty; ``caption`` is LaTeX.
+    """
+    columns = "l" * left + "r" * (len(header) - left)
+    body = []
+    for title, rows in sections:
+        body.append(r"\midrule")
+        if title:
+            body.append(rf"\multicolumn{{{len(header)}}}{{l}}{{\textit{{{tex(title)}}}}} \\")
+        body += [" & ".join(cell.latex() for cell in row) + r" \\" for row in rows]
+    lines = [
+        r"\begin{table*}",
+        r"\centering",
+        r"\small",
+        r"\setlength{\tabcolsep}{3.5pt}",
+        rf"\caption{{{caption}}}",
+        rf"\label{{tab:{label}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        " & ".join(header) + r" \\",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table*}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def tex_arrow(better: str) -> str:
+    """Return the LaTeX arrow of a direction, with a space before it, or nothing."""
+    return {"higher": r" $\uparrow$", "lower": r" $\downarrow$"}.get(better, "")

@@ -1,0 +1,221 @@
+"""Reads the metric artefacts that tables and figures share, and knows attacks and metrics by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from infoadv import InfoadvError, artifacts
+from infoadv.report import statistics, style
+
+#: The metric columns of the tables, in their order; a configured metric that is not here comes after them.
+METRICS = (
+    "l0",
+    "l2",
+    "linf",
+    "psnr",
+    "ssim",
+    "haarpsi",
+    "gmsd",
+    "lpips",
+    "ciede2000",
+    "vif",
+    "nmi",
+    "mi_projection",
+    "mi_mine",
+    "perturbation_information",
+)
+
+#: Short names of columns: plain text and mathematics.
+NAMES = {
+    "l0": ("L0", "$L_0$"),
+    "l2": ("L2", "$L_2$"),
+    "linf": ("Linf", r"$L_\infty$"),
+    "psnr": ("PSNR (dB)", "PSNR (dB)"),
+    "ssim": ("SSIM", "SSIM"),
+    "haarpsi": ("HaarPSI", "HaarPSI"),
+    "gmsd": ("GMSD", "GMSD"),
+    "ciede2000": ("CIEDE2000", "CIEDE2000"),
+    "vif": ("VIF", "VIF"),
+    "nmi": ("NMI", "NMI"),
+    "mi_projection": ("Projected MI", "Projected MI"),
+    "mi_mine": ("MINE", "MINE"),
+    "perturbation_information": ("Perturbation information", "Perturbation information"),
+}
+
+_DECIMALS = {"l0": 0, "psnr": 1, "ciede2000": 2, "l2": 3, "linf": 3, "vif": 3, "nmi": 3}
+_DECIMALS |= {"mi_projection": 2, "mi_mine": 2, "perturbation_information": 2}
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What the configuration says of an attack: label, look, whether it is compared, and the sweep it belongs to."""
+
+    name: str
+    label: str
+    style: style.AttackStyle
+    color_index: int
+    compared: bool
+    sweep_of: str | None
+    method: str
+
+    @property
+    def swept(self) -> tuple[str, float]:
+        """The option that a sweep varies and its value here, from the name ``{attack}-{option}-{value}``."""
+        option, _, value = self.name.removeprefix(f"{self.sweep_of}-").partition("-")
+        try:
+            return option, float(value)
+        except ValueError as error:
+            raise InfoadvError(
+                f"{self.name}: a sweep needs a numeric value at the end of its name, {value!r} is none."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Name, direction and home of a metric, as its artefact declares them."""
+
+    column: str
+    label: str
+    math: str
+    better: str
+    home: tuple[str, ...]
+    decimals: int
+
+    @property
+    def arrow(self) -> str:
+        return {"higher": "\u2191", "lower": "\u2193"}.get(self.better, "")
+
+    def is_home_of(self, attack: Attack, estimator: str) -> bool:
+        """Whether this metric is what the attack itself optimises, so that it proves nothing there."""
+        return bool({estimator, attack.name, attack.method} & set(self.home))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All per-image rows, with the attacks and metrics found in them.
+
+    ``targets`` lists the pairs (data set, model) in the order of the inputs; ``attacks`` is in the order of the
+    configuration, sweeps included.
+    """
+
+    frame: pd.DataFrame
+    targets: list[tuple[str, str]]
+    attacks: list[Attack]
+    metrics: list[Metric]
+
+    def metric(self, column: str) -> Metric:
+        """Return a metric by its column."""
+        for metric in self.metrics:
+            if metric.column == column:
+                return metric
+        available = ", ".join(metric.column for metric in self.metrics)
+        raise InfoadvError(f"metric {column!r} was not computed; available: {available}.")
+
+    def of(self, dataset: str, model: str, attack: str | None = None) -> pd.DataFrame:
+        """Return the rows of a target model, or of one attack on it."""
+        chosen = (self.frame["dataset"] == dataset) & (self.frame["model"] == model)
+        if attack is not None:
+            chosen &= self.frame["attack"] == attack
+        return self.frame[chosen]
+
+    def attacks_on(self, dataset: str, model: str, *, compared: bool = False) -> list[Attack]:
+        """Return the attacks on a target model that are no part of a sweep, or only the compared ones."""
+        present = set(self.of(dataset, model)["attack"])
+        return [
+            attack
+            for attack in self.attacks
+            if attack.name in present and attack.sweep_of is None and (attack.compared or not compared)
+        ]
+
+    def common(self, dataset: str, model: str) -> set[int]:
+        """Return the indices of the images on which all compared attacks on this target succeed."""
+        names = [attack.name for attack in self.attacks_on(dataset, model, compared=True)]
+        return statistics.common_successes(self.of(dataset, model), names)
+
+
+def attack_of(name: str, specification: Mapping[str, Any]) -> Attack:
+    """Return what the specification says of an attack; one it does not name is shown by its name, after the others."""
+    entries = specification.get("attacks") or {}
+    entry = entries.get(name) or {}
+    sweep_of = entry.get("sweep_of")
+    # A sweep looks like the attack it varies.
+    parent = entries.get(sweep_of) or entry
+    color_index = int(parent.get("color_index", len(entries)))
+    return Attack(
+        name,
+        str(entry.get("label") or name),
+        style.attack_style(color_index),
+        color_index,
+        bool(entry.get("compared", True)),
+        sweep_of,
+        str(entry.get("method") or ""),
+    )
+
+
+def ordered(names: Sequence[str], specification: Mapping[str, Any]) -> list[Attack]:
+    """Return attacks in the order of the configuration, which ``color_index`` carries."""
+    attacks = [attack_of(name, specification) for name in dict.fromkeys(names)]
+    return sorted(attacks, key=lambda attack: (attack.color_index, attack.sweep_of or "", attack.name))
+
+
+def load(inputs: Sequence[str], specification: Mapping[str, Any]) -> Rows:
+    """Read metric artefacts; raise ``InfoadvError`` if there is none, or if two hold the same attack.
+
+    The learned-similarity column ``lpips_{backbone}`` becomes ``lpips``, its backbone goes into the label.
+    """
+    frames: list[pd.DataFrame] = []
+    about: dict[str, dict[str, Any]] = {}
+    backbones: set[str] = set()
+    for path in inputs:
+        frame, header = artifacts.load_rows(path, "metrics")
+        configured, stored = specification.get("metrics") or {}, header.get("metrics") or {}
+        declared = {
+            column: {**(configured.get(column) or {}), **(stored.get(column) or {})}
+            for column in [*configured, *stored]
+        }
+        learned = [column for column in frame.columns if column.startswith("lpips")]
+        for column in learned:
+            backbones.add(column.removeprefix("lpips").removeprefix("_"))
+            declared["lpips"] = declared.pop(column, declared.get("lpips", {}))
+        if len(backbones) > 1:
+            raise InfoadvError(
+                f"{path}: LPIPS with the backbones {', '.join(sorted(backbones))} cannot share a column; "
+                "compute the metrics again with one."
+            )
+        frames.append(frame.rename(columns=dict.fromkeys(learned, "lpips")))
+        about |= {column: declared[column] for column in declared if column in frames[-1].columns}
+    if not frames:
+        raise InfoadvError("no metric artefact was given; configure at least one attack and one target model.")
+    everything = pd.concat([frame.dropna(axis=1, how="all") for frame in frames], ignore_index=True)
+    for column in METRICS:
+        if column not in everything:
+            everything[column] = float("nan")
+    keys = ["dataset", "model", "attack", "index"]
+    repeated = everything[everything.duplicated(keys)]
+    if len(repeated):
+        dataset, model, attack = (repeated.iloc[0][key] for key in keys[:3])
+        raise InfoadvError(f"{dataset}/{model}/{attack}: given twice; pass each metric artefact once.")
+    everything["estimator"] = everything["estimator"].fillna("") if "estimator" in everything else ""
+    everything["success"] = everything["success"].astype(bool)
+    everything["success_float"] = everything["success_float"].astype(bool)
+    backbone = next(iter(backbones), "")
+    columns = [*METRICS, *sorted(column for column in about if column not in METRICS)]
+    return Rows(
+        everything,
+        list(dict.fromkeys(zip(everything["dataset"], everything["model"], strict=True))),
+        ordered(list(everything["attack"].unique()), specification),
+        [_metric(column, about.get(column, {}), backbone) for column in columns if column in everything],
+    )
+
+
+def _metric(column: str, about: Mapping[str, Any], backbone: str) -> Metric:
+    label, math = NAMES.get(column, (str(about.get("label") or column),) * 2)
+    if column == "lpips":
+        label = math = f"LPIPS ({backbone})" if backbone else "LPIPS"
+    home = about.get("home") or ()
+    homes = tuple(part.strip() for part in home.split(",")) if isinstance(home, str) else tuple(home)
+    return Metric(column, label, math, str(about.get("better") or "none"), homes, _DECIMALS.get(column, 4))

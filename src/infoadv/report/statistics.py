@@ -1,0 +1,162 @@
+"""Intervals, paired tests and the sets of images that attacks are compared on.
+
+Everything random is seeded by (seed, number of values), so a result depends neither on the order in which rows are
+worked through nor on what else is in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+#: Level of the corrected tests.
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The ``statistics`` section: resamples of the bootstrap, confidence of its intervals, seed, reference attack."""
+
+    resamples: int = 2000
+    confidence: float = 0.95
+    seed: int = 0
+    reference: str = ""
+
+    @classmethod
+    def of(cls, specification: Mapping[str, Any]) -> Settings:
+        """Read the settings from the specification of a table or figure."""
+        section = specification.get("statistics") or {}
+        return cls(
+            int(section.get("bootstrap", 2000)),
+            float(section.get("confidence", 0.95)),
+            int(specification.get("seed", 0)),
+            str(section.get("reference") or ""),
+        )
+
+
+def _resampled(count: int, settings: Settings) -> np.ndarray:
+    generator = np.random.default_rng([settings.seed, count])
+    return generator.integers(0, count, size=(settings.resamples, count))
+
+
+def _percentiles(statistics: np.ndarray, confidence: float) -> tuple[float, float]:
+    # Order statistics, not interpolations: between a finite value and infinity there is nothing to interpolate.
+    tail = (1 - confidence) / 2
+    low = np.quantile(statistics, tail, method="lower")
+    high = np.quantile(statistics, 1 - tail, method="higher")
+    return float(low), float(high)
+
+
+def bootstrap(values: np.ndarray, settings: Settings, statistic: str = "mean") -> tuple[float, float]:
+    """Return the percentile bootstrap interval (low, high) of the mean or median of values (n,).
+
+    NaN, a value that is not defined, is left out; infinity is a value. Without values the interval is (NaN, NaN).
+    Source: Efron and Tibshirani 1993, chapter 13.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    values = values[~np.isnan(values)]
+    if values.size == 0:
+        return float("nan"), float("nan")
+    samples = values[_resampled(values.size, settings)]
+    reduced = samples.mean(axis=1) if statistic == "mean" else np.median(samples, axis=1)
+    return _percentiles(reduced, settings.confidence)
+
+
+def bootstrap_means(values: np.ndarray, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``bootstrap`` of the mean of each column of values (n, m) as two arrays (m,), in one matrix product."""
+    values = np.asarray(values, dtype=np.float64)
+    low, high = np.full((2, values.shape[1]), np.nan)
+    finite = np.isfinite(values).all(axis=0) if len(values) else np.zeros(values.shape[1], dtype=bool)
+    if finite.any():
+        count = len(values)
+        chosen = _resampled(count, settings)
+        chosen += np.arange(settings.resamples)[:, None] * count
+        weights = np.bincount(chosen.ravel(), minlength=settings.resamples * count).reshape(-1, count)
+        means = weights @ values[:, finite] / count
+        limits = [_percentiles(column, settings.confidence) for column in means.T]
+        low[finite], high[finite] = np.array(limits).T
+    for column in np.flatnonzero(~finite):
+        low[column], high[column] = bootstrap(values[:, column], settings)
+    return low, high
+
+
+def mean(values: np.ndarray) -> float:
+    """Return the mean of the values that are defined (not NaN), or NaN if there is none."""
+    values = np.asarray(values, dtype=np.float64)
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else float("nan")
+
+
+def median_with_failures(values: np.ndarray, success: np.ndarray) -> float:
+    """Return the median of values (n,) where a failed attack counts as infinitely far.
+
+    >>> median_with_failures(np.array([1.0, 2.0, 0.1]), np.array([True, True, False]))
+    2.0
+    """
+    if len(values) == 0:
+        return float("nan")
+    return float(np.median(np.where(np.asarray(success, dtype=bool), values, np.inf)))
+
+
+def common_successes(rows: pd.DataFrame, attacks: Sequence[str]) -> set[int]:
+    """Return the data-set indices on which every one of ``attacks`` succeeds, among the rows of one target model."""
+    if not attacks:
+        return set()
+    won = rows[rows["success"].astype(bool)]
+    sets = [set(won.loc[won["attack"] == attack, "index"].astype(int)) for attack in attacks]
+    return set.intersection(*sets)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Attack minus reference over n images: mean, its bootstrap interval, Wilcoxon p, rank-biserial correlation."""
+
+    n: int
+    difference: float
+    low: float
+    high: float
+    p: float
+    effect: float
+
+
+def paired(attack: np.ndarray, reference: np.ndarray, settings: Settings) -> Paired:
+    """Compare two attacks on the same images, values (n,) each; pairs without a defined difference are left out.
+
+    The test is Wilcoxon's signed-rank test, two-sided. The effect in [-1, 1] is the matched-pairs rank-biserial
+    correlation (Kerby 2014), positive where the attack's values are the larger ones.
+    """
+    from scipy.stats import rankdata, wilcoxon
+
+    with np.errstate(invalid="ignore"):
+        difference = np.asarray(attack, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
+    difference = difference[~np.isnan(difference)]
+    if difference.size == 0:
+        return Paired(0, *[float("nan")] * 5)
+    low, high = bootstrap(difference, settings)
+    moved = difference[difference != 0]
+    if moved.size == 0:
+        p, effect = 1.0, 0.0
+    else:
+        p = float(wilcoxon(moved).pvalue)
+        ranks = rankdata(np.abs(moved))
+        effect = float((ranks * np.sign(moved)).sum() / ranks.sum())
+    return Paired(difference.size, float(difference.mean()), low, high, p, effect)
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Return the p values (m,) corrected for the whole family after Holm (1979); NaN stays NaN and counts for nothing.
+
+    >>> holm(np.array([0.01, 0.04, 0.03])).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    p = np.asarray(p, dtype=np.float64)
+    corrected = np.full(p.shape, np.nan)
+    tested = np.flatnonzero(~np.isnan(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
+    return corrected

@@ -1,0 +1,168 @@
+"""What each attack achieves: success, distance, similarity, information and cost, a row per target model and attack.
+
+A metric's value is its mean over the images on which all compared attacks, and the row's own attack, succeed; cost
+and success are over all images; ``l2_median`` is over all images with failures at infinity. Budget-sweep attacks
+belong to the trade-off figure and are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from infoadv.report import statistics
+from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex_arrow
+from infoadv.report.rows import METRICS, Metric, Rows, load
+
+_LEADING = ("dataset", "model", "attack", "estimator", "n", "asr_float", "asr")
+_DISTANCE = ("l0", "l2", "linf", "psnr")
+
+
+def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
+    """Return the table from metric artefacts; see :func:`infoadv.report.tables.write`."""
+    rows = load(inputs, specification)
+    frame = _frame(rows, statistics.Settings.of(specification))
+    return Table(frame, _markdown(rows, frame), _latex(rows, frame))
+
+
+def _frame(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
+    extra = [metric.column for metric in rows.metrics if metric.column not in METRICS]
+    intervals = ["asr", *METRICS]
+    columns = [*_LEADING, *METRICS, "forwards", "backwards"]
+    columns += [f"{column}_{end}" for column in intervals for end in ("low", "high")]
+    columns += ["n_common", "l2_median"]
+    columns += [name for column in extra for name in (column, f"{column}_low", f"{column}_high")]
+    records = []
+    for dataset, model in rows.targets:
+        common = rows.common(dataset, model)
+        for attack in rows.attacks_on(dataset, model):
+            own = rows.of(dataset, model, attack.name)
+            success = own["success"].to_numpy()
+            record: dict[str, Any] = {
+                "dataset": dataset,
+                "model": model,
+                "attack": attack.name,
+                "estimator": own["estimator"].iloc[0],
+                "n": len(own),
+                "asr_float": own["success_float"].mean(),
+                "asr": success.mean(),
+                "forwards": own["forwards"].mean(),
+                "backwards": own["backwards"].mean(),
+                "l2_median": statistics.median_with_failures(own["l2"].to_numpy(), success),
+            }
+            record["asr_low"], record["asr_high"] = statistics.bootstrap(success, settings)
+            shared = own[success & own["index"].isin(common).to_numpy()]
+            record["n_common"] = len(shared)
+            values = shared[[*METRICS, *extra]].to_numpy(dtype=np.float64)
+            low, high = statistics.bootstrap_means(values, settings)
+            for position, column in enumerate([*METRICS, *extra]):
+                record[column] = statistics.mean(values[:, position])
+                record[f"{column}_low"], record[f"{column}_high"] = low[position], high[position]
+            records.append(record)
+    return pd.DataFrame(records, columns=columns)
+
+
+def _groups(rows: Rows, frame: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """Split the columns into two tables that a page can hold; a metric without a single value is left out."""
+    shown = [metric.column for metric in rows.metrics if frame[metric.column].notna().any()]
+    distance = [column for column in _DISTANCE if column in shown]
+    similarity = [column for column in shown if column not in _DISTANCE]
+    return [
+        ("Success, distance and cost", ["asr_float", "asr", "l2_median", *distance, "forwards", "backwards"]),
+        ("Similarity and information", similarity),
+    ]
+
+
+_PLAIN = {
+    "asr_float": ("ASR float \u2191", r"ASR float $\uparrow$"),
+    "asr": ("ASR \u2191", r"ASR $\uparrow$"),
+    "l2_median": ("L2 median \u2193", r"$L_2$ median $\downarrow$"),
+    "forwards": ("Forwards", "Forwards"),
+    "backwards": ("Backwards", "Backwards"),
+}
+
+
+def _heading(rows: Rows, column: str) -> tuple[str, str]:
+    if column in _PLAIN:
+        return _PLAIN[column]
+    metric = rows.metric(column)
+    # Short enough for a column; the caption spells it out.
+    short = {"perturbation_information": "Pert. inf.", "mi_projection": "Proj. MI"}.get(column)
+    return f"{short or metric.label} {metric.arrow}".strip(), (short or metric.math) + tex_arrow(metric.better)
+
+
+def _cells(rows: Rows, part: pd.DataFrame, columns: Sequence[str]) -> list[list[Cell]]:
+    """Return the rows of one target model, the best value of the compared attacks strong."""
+    attacks = {attack.name: attack for attack in rows.attacks}
+    texts, strong, home = {}, {}, {}
+    for column in columns:
+        metric: Metric | None = None if column in _PLAIN else rows.metric(column)
+        better = metric.better if metric else {"asr": "higher", "asr_float": "higher", "l2_median": "lower"}.get(column)
+        decimals = metric.decimals if metric else {"l2_median": 3, "asr": 2, "asr_float": 2}.get(column, 0)
+        values = part[column].to_numpy(dtype=np.float64)
+        compared = np.array([attacks[name].compared for name in part["attack"]], dtype=bool)
+        # Judged as printed: two values that read the same are equally good.
+        printed = np.where(np.isfinite(values), np.round(values, decimals), np.nan)
+        candidates = printed[compared & ~np.isnan(printed)]
+        best = np.nan
+        # Where all are equal nothing is best.
+        if better in ("higher", "lower") and len(candidates) and candidates.min() < candidates.max():
+            best = candidates.max() if better == "higher" else candidates.min()
+        texts[column] = [number(value, decimals) for value in values]
+        strong[column] = compared & (printed == best)
+        home[column] = [
+            metric is not None and metric.is_home_of(attacks[name], estimator)
+            for name, estimator in zip(part["attack"], part["estimator"], strict=True)
+        ]
+    return [
+        [
+            Cell(attacks[name].label),
+            *(Cell(texts[c][i], strong=bool(strong[c][i]), home=bool(home[c][i])) for c in columns),
+        ]
+        for i, name in enumerate(part["attack"])
+    ]
+
+
+def _parts(rows: Rows, frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    parts = []
+    for dataset, model in rows.targets:
+        part = frame[(frame["dataset"] == dataset) & (frame["model"] == model)]
+        if len(part):
+            common = len(rows.common(dataset, model))
+            parts.append((f"{dataset}, {model}: n = {part['n'].max()}, common successes = {common}", part))
+    return parts
+
+
+def _markdown(rows: Rows, frame: pd.DataFrame) -> str:
+    text = (
+        "Means over the images on which all compared attacks and the row's own attack succeed; success and cost over "
+        "all images; L2 median over all images, failures infinite. Bold: best of the compared attacks. "
+        "\u2020: the metric that the attack itself optimises.\n"
+    )
+    for title, part in _parts(rows, frame):
+        text += f"\n### {title}\n"
+        for _, columns in _groups(rows, frame):
+            if columns:
+                header = ["Attack", *(_heading(rows, column)[0] for column in columns)]
+                text += "\n" + markdown_table(header, _cells(rows, part, columns))
+    return text
+
+
+def _latex(rows: Rows, frame: pd.DataFrame) -> str:
+    note = (
+        r"Means over the images on which all compared attacks and the row's own succeed; success and cost over all "
+        r"images; median with failures infinite. Bold: best of the compared attacks; $^\dagger$: the metric that the "
+        r"attack itself optimises."
+    )
+    tables = []
+    for title, columns in _groups(rows, frame):
+        if not columns:
+            continue
+        header = ["Attack", *(_heading(rows, column)[1] for column in columns)]
+        sections = [(name, _cells(rows, part, columns)) for name, part in _parts(rows, frame)]
+        label = "quality-" + title.split(maxsplit=1)[0].strip(",").lower()
+        tables.append(latex_table(header, sections, f"{title}. {note}", label))
+    return "\n".join(tables)

@@ -1,0 +1,77 @@
+"""The target models: architecture, size, clean and robust accuracy, and how they were trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from infoadv import artifacts
+from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number
+
+COLUMNS = (
+    "dataset",
+    "model",
+    "architecture",
+    "parameters",
+    "clean_accuracy",
+    "pgd_accuracy",
+    "pgd_epsilon",
+    "training",
+    "training_options",
+)
+
+
+def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
+    """Return the table from the headers of model artefacts ``{dataset}/{model}.safetensors``; weights stay unread."""
+    frame = pd.DataFrame([_record(Path(path)) for path in inputs], columns=list(COLUMNS))
+    names = ["Data set", "Model", "Architecture", "Parameters", "Clean accuracy", "PGD accuracy", "Training"]
+    lines = [
+        [
+            Cell(row["dataset"]),
+            Cell(row["model"]),
+            Cell(row["architecture"]),
+            Cell(f"{row['parameters']:,}".replace(",", " ")),
+            Cell(number(row["clean_accuracy"], 3)),
+            Cell(_robust(row)),
+            Cell(row["training"]),
+        ]
+        for row in frame.to_dict("records")
+    ]
+    caption = (
+        r"Target models. Accuracies are shares of the whole test part; PGD accuracy is against projected gradient "
+        r"descent in $L_\infty$ at the budget in brackets."
+    )
+    return Table(
+        frame, markdown_table(names, lines, left=3), latex_table(names, [("", lines)], caption, "targets", left=3)
+    )
+
+
+def _record(path: Path) -> dict[str, Any]:
+    header = artifacts.read_header(path, "model")
+    specification = header["specification"]
+    training = specification.get("training") or {}
+    options = {name: value for name, value in sorted(training.items()) if name != "recipe"}
+    return {
+        "dataset": header.get("dataset") or path.parent.name,
+        "model": header.get("model") or path.stem,
+        "architecture": str(specification.get("architecture") or specification.get("factory") or ""),
+        "parameters": int(header["parameters_count"]),
+        "clean_accuracy": _number(header.get("clean_accuracy")),
+        "pgd_accuracy": _number(header.get("pgd_accuracy")),
+        "pgd_epsilon": _number(header.get("pgd_epsilon")),
+        # A model that came with its weights was trained elsewhere.
+        "training": str(training.get("recipe") or "given weights"),
+        "training_options": ", ".join(f"{name}={value}" for name, value in options.items()),
+    }
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _robust(row: Mapping[str, Any]) -> str:
+    accuracy = number(row["pgd_accuracy"], 3)
+    return f"{accuracy} ({row['pgd_epsilon']:.3g})" if row["pgd_epsilon"] == row["pgd_epsilon"] else accuracy

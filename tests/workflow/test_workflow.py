@@ -1,0 +1,209 @@
+"""The real pipeline, through snakemake, on the smallest configuration: made, not made again, and made after a kill."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = "tests/workflow/config.yaml"
+
+pytestmark = pytest.mark.workflow
+
+
+def environment():
+    # What the developer has set must not decide what is tested.
+    return {key: value for key, value in os.environ.items() if key not in {"INFOADV_DATA", "SNAKEMAKE_PROFILE"}}
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "snakemake", "--cores", "8", *arguments]
+
+
+def snakemake(tree, *arguments, config=CONFIG, **variables):
+    return subprocess.run(
+        [*command(*arguments), "--configfile", config],
+        cwd=tree,
+        env={**environment(), **variables},
+        capture_output=True,
+        text=True,
+    )
+
+
+def succeed(tree, *arguments):
+    done = snakemake(tree, *arguments)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    return done.stdout + done.stderr
+
+
+def planned(tree, *arguments):
+    """Return (rule, last wildcard) of each job that a dry run would run, ``all`` left out."""
+    text = succeed(tree, *arguments, "--dry-run")
+    jobs = set()
+    for block in re.split(r"\n(?=(?:local)?rule |\[)", text):
+        rule = re.search(r"(?:local)?rule (\w+):\n", block)
+        wildcards = re.search(r"wildcards: (.*)", block)
+        if rule and rule[1] != "all":
+            jobs.add((rule[1], wildcards[1].rpartition("=")[2] if wildcards else ""))
+    return jobs
+
+
+def copy_tree(target):
+    for name in ("src", "workflow", "profiles", "config"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    (target / "tests" / "workflow").mkdir(parents=True)
+    for name in ("Snakefile", "environment.yml", CONFIG):
+        shutil.copy(ROOT / name, target / name)
+    return target
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Return a copy of the repository in which everything has been made."""
+    tree = copy_tree(tmp_path_factory.mktemp("tree"))
+    succeed(tree, "all")
+    return tree
+
+
+@pytest.fixture
+def edited(finished):
+    """Return a function that appends a line to a file of the finished tree; the file is restored afterwards."""
+    before = {}
+
+    def edit(name, line="\n# edited\n", old=None):
+        path = finished / name
+        before[path] = path.read_text()
+        path.write_text(before[path].replace(old, line) if old else before[path] + line)
+        assert path.read_text() != before[path]
+
+    yield edit
+    for path, text in before.items():
+        path.write_text(text)
+
+
+def test_everything_is_made(finished):
+    for table in ("quality", "comparison", "targets", "runtime"):
+        for suffix in ("csv", "md", "tex"):
+            assert (finished / "results" / "tables" / f"{table}.{suffix}").stat().st_size
+    for figure in ("grid_digits", "tradeoff", "calibration", "convergence", "distributions", "cost"):
+        for suffix in ("pdf", "png"):
+            assert (finished / "figures" / f"{figure}.{suffix}").stat().st_size
+        assert (finished / "results" / "tables" / f"figure_{figure}.csv").stat().st_size
+    # Nothing half-written and no checkpoint stays behind.
+    assert not [*finished.glob("results/**/.*"), *finished.glob("results/checkpoints/**/*.safetensors")]
+
+
+def test_a_second_run_has_nothing_to_do_and_says_so_soon(finished):
+    started = time.monotonic()
+    assert "Nothing to be done" in succeed(finished, "all")
+    assert "Nothing to be done" in succeed(finished)
+    assert time.monotonic() - started < 20
+
+
+def test_new_file_times_are_no_reason_to_run(finished):
+    # A fresh clone has new times everywhere.
+    for path in (finished / "src").rglob("*.py"):
+        path.touch()
+    assert "Nothing to be done" in succeed(finished, "all")
+
+
+def test_a_change_to_a_figure_redraws_it_alone(finished, edited):
+    edited("src/infoadv/report/figures/cost.py")
+    assert planned(finished, "all") == {("figure_cost", "")}
+
+
+def test_a_change_to_an_attack_reruns_it_and_its_followers_and_no_training(finished, edited):
+    edited("src/infoadv/attacks/libraries.py")
+    jobs = planned(finished, "all")
+    assert {name for rule, name in jobs if rule == "attack"} == {"ddn", "noise"}
+    assert {name for rule, name in jobs if rule == "metrics"} == {"ddn", "noise"}
+    assert not {"train", "dataset", "calibration", "figure_convergence"} & {rule for rule, _ in jobs}
+    assert {"table_quality", "figure_grid_digits"} <= {rule for rule, _ in jobs}
+
+
+def test_a_change_to_a_label_runs_no_attack(finished, edited):
+    edited(CONFIG, line="label: Decoupled", old="label: DDN")
+    jobs = {rule for rule, _ in planned(finished, "all")}
+    assert "table_quality" in jobs
+    assert not {"attack", "metrics", "train"} & jobs
+
+
+def test_a_change_to_one_option_reruns_that_attack(finished, edited):
+    edited(CONFIG, line="options: {steps: 21}", old="options: {steps: 20}")
+    assert {name for rule, name in planned(finished, "all") if rule == "attack"} == {"ddn", "noise"}
+
+
+def test_wrong_configurations_stop_in_one_line_before_anything_runs(finished, edited):
+    edited(CONFIG, line="epoch: 8", old="epochs: 8")
+    done = snakemake(finished, "all")
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if "error" in line.lower() or "Traceback" in line]
+    assert len(errors) == 1, done.stderr
+    assert "models.standard.training.epoch: unknown key; did you mean 'epochs'?" in errors[0]
+
+
+def test_a_data_root_that_is_not_there_stops_in_one_line(finished):
+    done = snakemake(finished, "all", INFOADV_DATA=str(finished / "absent"))
+    assert done.returncode != 0
+    assert "no such folder; correct data_root or INFOADV_DATA" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["config/config.yaml", "config/paper.yaml"])
+def test_the_configurations_of_the_repository_can_be_planned(finished, name):
+    done = snakemake(finished, "all", "--dry-run", "--quiet", config=name)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_report_has_a_caption_for_each_result(finished):
+    succeed(finished, "all", "--report", "report.html")
+    assert (finished / "report.html").stat().st_size > 100_000
+
+
+def kill_when(tree, path):
+    """Start the pipeline and kill all of it, with signal 9, as soon as ``path`` is there."""
+    process = subprocess.Popen(
+        [*command("tables"), "--configfile", CONFIG],
+        cwd=tree,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while not path.is_file():
+            assert process.poll() is None, f"the run ended before {path} was there"
+            time.sleep(0.002)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_killed_in_training_and_in_an_attack_it_finishes_with_the_same_bytes(finished, tmp_path):
+    tree = tmp_path / "tree"
+    shutil.copytree(finished, tree)
+    for made in ("models", "attacks", "metrics", "tables"):
+        shutil.rmtree(tree / "results" / made)
+    checkpoints = tree / "results" / "checkpoints" / "digits"
+    kill_when(tree, checkpoints / "standard.safetensors")
+    assert not (tree / "results" / "models" / "digits" / "standard.safetensors").exists()
+    kill_when(tree, checkpoints / "standard" / "mi_masking.safetensors")
+    assert "resumed after epoch" in (tree / "logs" / "train" / "digits" / "standard.log").read_text()
+    assert not (tree / "results" / "attacks" / "digits" / "standard" / "mi_masking.safetensors").exists()
+    succeed(tree, "tables")
+    assert "resumed after" in (tree / "logs" / "attack" / "digits" / "standard" / "mi_masking.log").read_text()
+    compared = 0
+    for made in ("models", "attacks", "metrics", "tables"):
+        for path in sorted((finished / "results" / made).rglob("*.*")):
+            if path.is_file() and path.stem != "runtime" and not path.stem.startswith("figure_"):
+                again = tree / path.relative_to(finished)
+                assert again.read_bytes() == path.read_bytes(), path.name
+                compared += 1
+    assert compared > 15

@@ -1,0 +1,208 @@
+# What the rules share: the checked configuration, paths, code inputs, threads. Everything here runs at each parse, also in
+# every cluster job, so nothing here imports torch.
+import math
+import re
+import shutil
+
+# The code that is listed among the inputs is the code that runs, whatever else is installed; and the commands are found
+# when `.venv/bin/snakemake` is called without activating the environment.
+sys.path.insert(0, str(ROOT / "src"))
+os.environ.update(
+    PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")])),
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+)
+
+from infoadv import InfoadvError
+from infoadv import config as configuration
+
+try:
+    settings = configuration.Config(config)
+except InfoadvError as error:
+    sys.exit(f"infoadv: error: config: {error}")
+
+DATA_ROOT = settings.data_root or os.environ.get("INFOADV_DATA")
+if DATA_ROOT and not Path(DATA_ROOT).is_dir():
+    sys.exit(
+        f"infoadv: error: data root {DATA_ROOT}: no such folder; correct data_root or INFOADV_DATA, or unset both to download."
+    )
+
+# Jobs that want a GPU take turns (resources.gpu in profiles/default). On a machine without one, `device: auto` runs on the
+# CPU and asks for none.
+GPUS = int(
+    settings.device == "cuda"
+    or (settings.device == "auto" and (workflow.non_local_exec or shutil.which("nvidia-smi") is not None))
+)
+
+
+def alternatives(names):
+    """Return a pattern that matches these names and nothing else."""
+    return "|".join(re.escape(name) for name in names)
+
+
+wildcard_constraints:
+    dataset=alternatives(settings.datasets),
+    model=alternatives(settings.models),
+    attack=alternatives(settings.attacks),
+
+
+def model_file(dataset, model):
+    return f"results/models/{dataset}/{model}.safetensors"
+
+
+def attack_file(run):
+    return f"results/attacks/{run.dataset}/{run.model}/{run.attack}.safetensors"
+
+
+def metrics_file(run):
+    return f"results/metrics/{run.dataset}/{run.model}/{run.attack}.parquet"
+
+
+def as_inputs(files):
+    """Return code files as a rule's inputs: relative where the workflow runs in the repository."""
+    here = Path.cwd()
+    return [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in files]
+
+
+def cores(wanted):
+    """Return the share of `--cores` that a job which keeps ``wanted`` real cores busy takes.
+
+    Every torch job uses its own fixed number of threads, so that its bytes do not depend on --cores. On a machine with
+    fewer cores than --cores says, each therefore counts for more: `--cores 8` on two cores runs two of them at once.
+    """
+    if workflow.non_local_exec:
+        return wanted
+    try:
+        offered = int(workflow.cores)
+    except WorkflowError:
+        return wanted
+    if hasattr(os, "sched_getaffinity"):
+        real = len(os.sched_getaffinity(0))
+    else:
+        real = os.cpu_count() or 1
+    return min(offered, math.ceil(wanted * max(1, offered / real)))
+
+
+# --- Data ---------------------------------------------------------------------------------------------------
+def raw_inputs(wildcards):
+    """Return what a data set is made from: a user's file, the download, or nothing (a data root is no part of the result)."""
+    specification = settings.datasets[wildcards.dataset]
+    if "path" in specification:
+        return [specification["path"]]
+    if specification["source"] in configuration.fetchable() and not DATA_ROOT:
+        return [f"results/downloads/{specification['source']}"]
+    return []
+
+
+def root_arguments(wildcards):
+    source = settings.source(wildcards.dataset)
+    if source not in configuration.fetchable():
+        return []
+    return ["--root", str(DATA_ROOT or f"results/downloads/{source}")]
+
+
+# --- Attacks ------------------------------------------------------------------------------------------------
+def liked_file(wildcards):
+    """Return the attack whose norms this one copies, if it is such a control."""
+    like = settings.attacks[wildcards.attack].like(wildcards.dataset)
+    if like is None:
+        return []
+    return [attack_file(configuration.Run(wildcards.dataset, wildcards.model, like))]
+
+
+# --- Metrics ------------------------------------------------------------------------------------------------
+LPIPS_BACKBONE = settings.metrics.get("lpips", {}).get("backbone", "reference")
+LPIPS_WEIGHTS = {
+    "alex": "alexnet-owt-7be5be79.pth",
+    "vgg": "vgg16-397923af.pth",
+    "squeeze": "squeezenet1_1-b8a52dc0.pth",
+}
+
+
+def lpips_weights(backbone):
+    """Return where torch keeps the downloaded weights of a backbone: weights that are cached are not fetched again."""
+    cache = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
+    home = Path(os.environ.get("TORCH_HOME", Path(cache) / "torch"))
+    return str(home / "hub" / "checkpoints" / LPIPS_WEIGHTS[backbone])
+
+
+def pretrained_inputs(wildcards):
+    if LPIPS_BACKBONE not in LPIPS_WEIGHTS:
+        return []
+    return [ancient(lpips_weights(LPIPS_BACKBONE))]
+
+
+def reference_file(wildcards):
+    """Return the network that LPIPS looks through, if it is one of ours."""
+    if not settings.lpips_reference:
+        return []
+    return [model_file(wildcards.dataset, settings.lpips_reference[wildcards.dataset])]
+
+
+# --- Tables -------------------------------------------------------------------------------------------------
+def table_files():
+    return expand(
+        "results/tables/{table}.{suffix}",
+        table=configuration.tables(),
+        suffix=["csv", "md", "tex"],
+    )
+
+
+def computing_benchmarks():
+    """Return the benchmark files of the jobs that compute. Those of tables and figures would tie these to each other."""
+    files = [f"results/benchmarks/dataset/{name}.tsv" for name in settings.datasets]
+    if "calibration" in settings.figures:
+        files.append("results/benchmarks/calibration/mine.tsv")
+    files += [f"results/benchmarks/train/{d}/{m}.tsv" for d, m in settings.trained()]
+    for stage in ("attack", "metrics"):
+        files += [
+            f"results/benchmarks/{stage}/{run.dataset}/{run.model}/{run.attack}.tsv" for run in settings.runs
+        ]
+    return files
+
+
+def table_inputs(table):
+    """Return what a table is made from; a table that was added gets the metrics of every attack."""
+    if table == "targets":
+        return [model_file(dataset, model) for dataset, model in settings.trained()]
+    if table == "runtime":
+        return computing_benchmarks()
+    return [metrics_file(run) for run in settings.runs]
+
+
+# --- Figures ------------------------------------------------------------------------------------------------
+def drawn_figures():
+    """Return (figure, stem) of what is drawn: the image grid once a data set, every other figure once."""
+    drawn = [(name, name) for name in settings.figures if name != "grid"]
+    if "grid" in settings.figures:
+        attacked = dict.fromkeys(run.dataset for run in settings.runs)
+        drawn += [("grid", f"grid_{dataset}") for dataset in attacked]
+    return drawn
+
+
+def figure_files():
+    return expand("figures/{stem}.{suffix}", stem=[s for _, s in drawn_figures()], suffix=["pdf", "png"])
+
+
+def figure_inputs(figure, stem):
+    """Return what a figure is drawn from; a figure that was added gets the metrics of every attack."""
+    if figure == "grid":
+        dataset = stem.removeprefix("grid_")
+        _, runs = settings.grid(dataset)
+        return [
+            f"results/data/{dataset}.safetensors",
+            *map(attack_file, runs),
+            *map(metrics_file, runs),
+        ]
+    if figure == "calibration":
+        return ["results/calibration/mine.parquet"]
+    if figure == "convergence":
+        return [attack_file(settings.matching_runs(settings.figures[figure])[0])]
+    return [metrics_file(run) for run in settings.runs]
+
+
+def figure_specification(figure, stem):
+    if figure == "grid":
+        dataset = stem.removeprefix("grid_")
+        options, _ = settings.grid(dataset)
+        return {"figure": options, "dataset": dataset, **settings.presentation}
+    return {"figure": settings.figures[figure], **settings.presentation}

@@ -1,0 +1,44 @@
+# Data sets: downloaded by local rules where no data root is given, then brought into one form.
+
+
+for source in configuration.fetchable():
+
+    rule:
+        name:
+            f"fetch_{source}"
+        output:
+            directory(f"results/downloads/{source}"),
+        log:
+            f"logs/fetch/{source}.log",
+        benchmark:
+            f"results/benchmarks/fetch/{source}.tsv"
+        localrule: True
+        conda:
+            "../../environment.yml"
+        params:
+            source=source,
+        shell:
+            "python -m infoadv fetch" " --source {params.source:q}" " --root {output:q}" " > {log:q} 2>&1"
+
+
+rule dataset:
+    input:
+        raw=raw_inputs,
+        code=lambda wildcards: as_inputs(configuration.data_code(settings, wildcards.dataset)),
+    output:
+        "results/data/{dataset}.safetensors",
+    log:
+        "logs/dataset/{dataset}.log",
+    benchmark:
+        "results/benchmarks/dataset/{dataset}.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        spec=lambda wildcards: configuration.as_json(settings.datasets[wildcards.dataset]),
+        root=root_arguments,
+    shell:
+        "python -m infoadv data"
+        " --spec {params.spec:q}"
+        " {params.root:q}"
+        " --out {output:q}"
+        " > {log:q} 2>&1"

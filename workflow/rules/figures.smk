@@ -1,0 +1,37 @@
+# Figures: each is one file of infoadv.report.figures, drawn as pdf and png, its numbers as csv beside the tables.
+
+
+for figure, stem in drawn_figures():
+
+    rule:
+        name:
+            f"figure_{stem}"
+        input:
+            artefacts=figure_inputs(figure, stem),
+            code=as_inputs(configuration.figure_code(figure)),
+        output:
+            pdf=f"figures/{stem}.pdf",
+            png=report(
+                f"figures/{stem}.png",
+                caption=f"../report/{figure}.rst",
+                category="Figures",
+                labels={"figure": stem.replace("_", " ")},
+            ),
+            numbers=f"results/tables/figure_{stem}.csv",
+        log:
+            f"logs/figure/{stem}.log",
+        benchmark:
+            f"results/benchmarks/figure/{stem}.tsv"
+        conda:
+            "../../environment.yml"
+        params:
+            figure=figure,
+            spec=configuration.as_json(figure_specification(figure, stem)),
+            stem=lambda wildcards, output: os.path.splitext(output.pdf)[0],
+        shell:
+            "python -m infoadv figure {params.figure:q}"
+            " --spec {params.spec:q}"
+            " --out-stem {params.stem:q}"
+            " --numbers {output.numbers:q}"
+            " {input.artefacts:q}"
+            " > {log:q} 2>&1"

@@ -1,0 +1,81 @@
+# Metrics of every attack, the weights that LPIPS may need, and the calibration of MINE.
+rule fetch_lpips:
+    output:
+        lpips_weights(LPIPS_BACKBONE if LPIPS_BACKBONE in LPIPS_WEIGHTS else "alex"),
+    log:
+        "logs/fetch/lpips.log",
+    benchmark:
+        "results/benchmarks/fetch/lpips.tsv"
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        backbone=LPIPS_BACKBONE if LPIPS_BACKBONE in LPIPS_WEIGHTS else "alex",
+    shell:
+        "python -m infoadv fetch" " --source lpips" " --backbone {params.backbone:q}" " > {log:q} 2>&1"
+
+
+rule metrics:
+    input:
+        data="results/data/{dataset}.safetensors",
+        model="results/models/{dataset}/{model}.safetensors",
+        attack="results/attacks/{dataset}/{model}/{attack}.safetensors",
+        reference=reference_file,
+        pretrained=pretrained_inputs,
+        code=lambda wildcards: as_inputs(
+            configuration.metrics_code(settings, wildcards.dataset, wildcards.model)
+        ),
+    output:
+        "results/metrics/{dataset}/{model}/{attack}.parquet",
+    log:
+        "logs/metrics/{dataset}/{model}/{attack}.log",
+    benchmark:
+        "results/benchmarks/metrics/{dataset}/{model}/{attack}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: cores(settings.threads["metrics"])
+    resources:
+        gpu=GPUS,
+    params:
+        spec=configuration.as_json(settings.metrics),
+        seed=settings.seed,
+        device=settings.device,
+        threads=settings.threads["metrics"],
+        reference=lambda wildcards, input: (["--reference", *input.reference] if input.reference else []),
+    shell:
+        "python -m infoadv metrics"
+        " --data {input.data:q}"
+        " --model {input.model:q}"
+        " --attack {input.attack:q}"
+        " --spec {params.spec:q}"
+        " {params.reference:q}"
+        " --seed {params.seed}"
+        " --device {params.device}"
+        " --threads {params.threads}"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule calibration:
+    input:
+        code=as_inputs(configuration.calibration_code()),
+    output:
+        "results/calibration/mine.parquet",
+    log:
+        "logs/calibration/mine.log",
+    benchmark:
+        "results/benchmarks/calibration/mine.tsv"
+    conda:
+        "../../environment.yml"
+    threads: cores(settings.threads["metrics"])
+    params:
+        spec=configuration.as_json(settings.calibration or {}),
+        seed=settings.seed,
+        threads=settings.threads["metrics"],
+    shell:
+        "python -m infoadv calibrate"
+        " --spec {params.spec:q}"
+        " --seed {params.seed}"
+        " --threads {params.threads}"
+        " --out {output:q}"
+        " > {log:q} 2>&1"

@@ -1,0 +1,38 @@
+# Target networks and reference networks: trained here, or a user's own.
+
+
+rule train:
+    input:
+        data="results/data/{dataset}.safetensors",
+        weights=lambda wildcards: settings.models[wildcards.model][wildcards.dataset].get("weights", []),
+        code=lambda wildcards: as_inputs(
+            configuration.training_code(settings, wildcards.dataset, wildcards.model)
+        ),
+    output:
+        "results/models/{dataset}/{model}.safetensors",
+    log:
+        "logs/train/{dataset}/{model}.log",
+    benchmark:
+        "results/benchmarks/train/{dataset}/{model}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: cores(settings.threads["training"])
+    resources:
+        gpu=GPUS,
+    params:
+        spec=lambda wildcards: configuration.as_json(settings.models[wildcards.model][wildcards.dataset]),
+        seed=settings.seed,
+        device=settings.device,
+        threads=settings.threads["training"],
+        # No output, because Snakemake deletes the outputs of a job that failed: after a kill, training goes on from here.
+        checkpoint="results/checkpoints/{dataset}/{model}.safetensors",
+    shell:
+        "python -m infoadv train"
+        " --data {input.data:q}"
+        " --spec {params.spec:q}"
+        " --seed {params.seed}"
+        " --device {params.device}"
+        " --threads {params.threads}"
+        " --checkpoint {params.checkpoint:q}"
+        " --out {output:q}"
+        " 2>&1 | tee {log:q} | awk '{{ print \"{wildcards.dataset}/{wildcards.model}: \" $0; fflush() }}'"

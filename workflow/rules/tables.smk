@@ -1,0 +1,36 @@
+# Tables: each is one file of infoadv.report.tables, written as csv, md and tex.
+
+
+for table in configuration.tables():
+
+    rule:
+        name:
+            f"table_{table}"
+        input:
+            artefacts=table_inputs(table),
+            code=as_inputs(configuration.table_code(table)),
+        output:
+            report(
+                f"results/tables/{table}.csv",
+                caption=f"../report/{table}.rst",
+                category="Tables",
+                labels={"table": table},
+            ),
+            f"results/tables/{table}.md",
+            f"results/tables/{table}.tex",
+        log:
+            f"logs/table/{table}.log",
+        benchmark:
+            f"results/benchmarks/table/{table}.tsv"
+        conda:
+            "../../environment.yml"
+        params:
+            table=table,
+            spec=configuration.as_json(settings.presentation),
+            folder=lambda wildcards, output: os.path.dirname(output[0]),
+        shell:
+            "python -m infoadv table {params.table:q}"
+            " --spec {params.spec:q}"
+            " --out-dir {params.folder:q}"
+            " {input.artefacts:q}"
+            " > {log:q} 2>&1"
