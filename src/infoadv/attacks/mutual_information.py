@@ -148,6 +148,7 @@ _FOLLOW_UP = {
     "standardize": "row",
     "moving_average": 1.0,
     "marginal": "permutation",
+    "sampling": "matrix",
     "search": "primal_dual",
 }
 #: Named recipes. The authors' follow-up (AAAI 2022): 500 projections to 128 rows, redrawn at each step and standardised

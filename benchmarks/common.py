@@ -1,0 +1,52 @@
+"""What the benchmarks share: images, models, and timing in turns."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from infoadv import models
+
+
+def set_up() -> str:
+    """Fix the number of threads (OMP_NUM_THREADS, 2 if unset); return a line that names device and versions."""
+    threads = int(os.environ.get("OMP_NUM_THREADS", "2"))
+    torch.set_num_threads(threads)
+    return f"torch {torch.__version__.split('+')[0]}, CPU, {threads} threads"
+
+
+def random_target(architecture: str, options: dict, shape: tuple[int, int, int]) -> nn.Module:
+    """Return an untrained target network in eval mode: its speed is that of a trained one."""
+    torch.manual_seed(0)
+    model = models.build(architecture, options, shape, 10, [0.5] * shape[0], [0.25] * shape[0])
+    return model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def random_images(count: int, shape: tuple[int, int, int]) -> Tensor:
+    """Return 8-bit images (count, C, H, W) in [0, 1]."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, *shape), generator=generator) / 255
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Return the wall time of one call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def ratio(slow: Callable[[], object], fast: Callable[[], object], repeats: int = 5) -> tuple[float, float, float]:
+    """Time both in turns after a warm-up; return the median ratio slow / fast and both median times."""
+    slow(), fast()
+    pairs = [(seconds(slow), seconds(fast)) for _ in range(repeats)]
+    return (
+        statistics.median(a / b for a, b in pairs),
+        statistics.median(a for a, _ in pairs),
+        statistics.median(b for _, b in pairs),
+    )
