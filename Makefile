@@ -45,7 +45,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "make: Python 3.11 or later is needed; name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	@if uv --version > /dev/null 2>&1; then install="uv pip install --quiet --python $(BIN)/python"; \
+	@if uv --version > /dev/null 2>&1; then install="uv pip install --quiet --compile-bytecode --python $(BIN)/python"; \
 	else install="$(BIN)/python -m pip install --quiet --disable-pip-version-check"; fi; \
 	set -ex; \
 	$$install "$$(grep '^setuptools==' requirements.lock)"; \

@@ -8,43 +8,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from infoadv import artifacts
+from infoadv import artifacts, metrics, plugins
 
-ABOUT = {
-    "l0": ("L0", "lower", ""),
-    "l2": ("L2", "lower", ""),
-    "linf": ("Linf", "lower", ""),
-    "psnr": ("PSNR", "higher", ""),
-    "ssim": ("SSIM", "higher", "alma_ssim"),
-    "haarpsi": ("HaarPSI", "higher", ""),
-    "gmsd": ("GMSD", "lower", ""),
-    "lpips_reference": ("LPIPS", "lower", ""),
-    "ciede2000": ("CIEDE2000", "lower", ""),
-    "vif": ("VIF", "higher", ""),
-    "nmi": ("NMI", "higher", ""),
-    "mi_projection": ("Projected MI", "higher", "projection"),
-    "mi_mine": ("MINE", "none", "mine"),
-    "perturbation_information": ("Perturbation information", "lower", "masking"),
+#: Every metric there is, LPIPS with the network that needs no download; and the column that each fills.
+SPECIFICATION: dict[str, dict[str, Any]] = {
+    name: {"backbone": "reference"} if name == "lpips" else {} for name in plugins.schemas("metrics")
 }
+COLUMNS = {name: metrics.column(name, options) for name, options in SPECIFICATION.items()}
 
 
-def header(kind: str, specification: dict[str, Any], **extra: Any) -> dict[str, Any]:
-    """Return a header without the commit, so that bytes depend on the content alone."""
-    return {"kind": kind, "format": artifacts.FORMAT, "specification": specification, **extra}
-
-
-def about() -> dict[str, dict[str, str]]:
-    """Return what a metrics artefact declares of its columns."""
-    return {c: {"label": label, "better": better, "home": home} for c, (label, better, home) in ABOUT.items()}
+def about() -> dict[str, dict[str, Any]]:
+    """Return what a metrics artefact declares of its columns, as the metrics stage writes it."""
+    declared = plugins.literals("metrics", "ABOUT")
+    return {column: {**declared[column], "options": SPECIFICATION[name]} for name, column in COLUMNS.items()}
 
 
 def save_metrics(path: Path, frame: pd.DataFrame) -> str:
-    """Write a metrics artefact; standard columns that are not in ``frame`` are filled in."""
+    """Write a metrics artefact of one attack; standard columns that are not in ``frame`` are filled in."""
     defaults = {"estimator": "", "success_float": True, "success": True, "forwards": 10, "backwards": 10}
     defaults |= {"label": 0, "prediction": 1, "margin": 1.0, "first_success": 3}
     frame = frame.assign(**{name: value for name, value in defaults.items() if name not in frame})
-    frame = frame.assign(**{name: np.nan for name in ABOUT if name not in frame})
-    artifacts.save_rows(path, frame, header("metrics", {}, metrics=about()))
+    frame = frame.assign(**{name: np.nan for name in COLUMNS.values() if name not in frame})
+    names = {key: str(frame[key].iloc[0]) for key in ("dataset", "model", "attack")}
+    header = artifacts.provenance("metrics", SPECIFICATION, seed=0, **names, metrics=about())
+    artifacts.save_rows(path, frame, header)
     return str(path)
 
 
@@ -59,7 +46,7 @@ def save_results(
     """Write data, attack and metrics artefacts; return their paths by kind.
 
     ``targets`` are (data set, model, channels). An attack's entry may hold ``strength`` (0 to 1, how visible it is),
-    ``success`` (rate), ``cost`` and ``estimator``.
+    ``success`` (rate), ``cost``, ``method`` and ``estimator``.
     """
     paths: dict[str, list[str]] = {"data": [], "attack": [], "metrics": []}
     for dataset in dict.fromkeys(name for name, *_ in targets):
@@ -69,7 +56,7 @@ def save_results(
         artifacts.save_tensors(
             data,
             {"x_train": clean, "y_train": labels, "x_test": clean, "y_test": labels},
-            header("data", {"source": dataset}, class_names=names),
+            artifacts.provenance("data", {"source": dataset}, class_names=names),
         )
         paths["data"].append(str(data))
         for position, (_, model, _) in enumerate(target for target in targets if target[0] == dataset):
@@ -77,17 +64,13 @@ def save_results(
                 made = _attack(clean, labels, name, number, position, entry, images)
                 stem = Path(dataset) / model / name
                 attack = root / "attacks" / f"{stem}.safetensors"
-                artifacts.save_tensors(
-                    attack,
-                    made["tensors"],
-                    header(
-                        "attack",
-                        {"name": name, "method": name, "options": {}},
-                        dataset=dataset,
-                        model=model,
-                        estimator=entry.get("estimator", ""),
-                    ),
+                estimator = entry.get("estimator", "")
+                specification = {"name": name, "method": entry.get("method", name), "target": "untargeted"}
+                specification |= {"estimator": estimator, "options": {}}
+                header = artifacts.provenance(
+                    "attack", specification, seed=0, chunk=images, dataset=dataset, model=model, estimator=estimator
                 )
+                artifacts.save_tensors(attack, made["tensors"], header)
                 frame = made["frame"].assign(dataset=dataset, model=model, attack=name)
                 if channels == 1:
                     frame["ciede2000"] = np.nan
@@ -147,6 +130,7 @@ def _attack(
         "forwards": np.full(images, cost, dtype=np.int64),
         "backwards": np.full(images, cost, dtype=np.int64),
         "first_success": np.where(success, 60, -1).astype(np.int64),
+        "target": np.full(images, -1, dtype=np.int64),
     }
     if entry.get("estimator") == "mine":
         tensors |= {
@@ -202,18 +186,16 @@ def save_calibration(path: Path, dimensions: tuple[int, ...], samples: tuple[int
                         estimate = -30.0
                     rows.append((dimension, count, rho, truth, estimate, seed))
     frame = pd.DataFrame(rows, columns=["dimension", "samples", "rho", "truth", "estimate", "seed"])
-    artifacts.save_rows(path, frame, header("calibration", {}))
+    artifacts.save_rows(path, frame, artifacts.provenance("calibration", {}))
     return str(path)
 
 
 def save_model(path: Path, **extra: Any) -> str:
     """Write a model artefact with the header that the targets table reads."""
     values = {"clean_accuracy": 0.991, "pgd_accuracy": 0.02, "pgd_epsilon": 0.3, "parameters_count": 12345} | extra
+    values |= {"dataset_shape": [1, 8, 8], "classes": 10, "pgd_images": 1000, "seed": 0}
     training = {"recipe": "standard", "epochs": 3}
     specification = {"architecture": "small_cnn", "options": {}, "training": training}
-    artifacts.save_tensors(
-        path,
-        {"weight": np.zeros(2, dtype=np.float32)},
-        header("model", specification, dataset_shape=[1, 8, 8], classes=10, **values),
-    )
+    header = artifacts.provenance("model", specification, **values)
+    artifacts.save_tensors(path, {"weight": np.zeros(2, dtype=np.float32)}, header)
     return str(path)

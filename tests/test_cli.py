@@ -100,10 +100,21 @@ def test_a_damaged_artefact_is_named_in_one_line_and_nothing_is_written(damage, 
         artifacts.save_tensors(bad, {"x": np.zeros(3)}, artifacts.provenance("model", {}))
     specification = json.dumps({"architecture": "small_cnn", "options": {}, "training": {}})
     line = failed(
-        capsys, "train", "--data", bad, "--spec", specification, "--checkpoint", tmp_path / "c.safetensors", "--out", out
+        capsys,
+        "train",
+        "--data",
+        bad,
+        "--spec",
+        specification,
+        "--checkpoint",
+        tmp_path / "c.safetensors",
+        "--out",
+        out,
     )
     assert str(bad) in line
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted({"digits.safetensors", *([bad.name] if damage != "missing" else [])})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        {"digits.safetensors", *([bad.name] if damage != "missing" else [])}
+    )
     if damage in {"missing", "truncated", "foreign", "text"}:
         assert str(bad) in failed(capsys, "show", bad)
 
@@ -126,7 +137,9 @@ def test_unknown_names_are_answered_with_the_known_ones(tmp_path, capsys):
 
 
 def test_a_data_root_without_the_data_set_says_what_to_do(tmp_path, capsys):
-    line = failed(capsys, "data", "--spec", '{"source": "mnist"}', "--root", tmp_path, "--out", tmp_path / "m.safetensors")
+    line = failed(
+        capsys, "data", "--spec", '{"source": "mnist"}', "--root", tmp_path, "--out", tmp_path / "m.safetensors"
+    )
     assert "INFOADV_DATA" in line
     assert not (tmp_path / "m.safetensors").exists()
 

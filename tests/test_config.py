@@ -91,7 +91,7 @@ REFUSED = [
     ("attacks/ddn/options", {"steps": 0}, "attacks.ddn.options.steps: 0 is not allowed; give at least 1"),
     ("attacks/ddn/method", "dnn", "attacks.ddn: there is no attack method 'dnn'; did you mean 'ddn'?"),
     ("attacks/ddn/colour", "red", "attacks.ddn.colour: unknown key; allowed: compared"),
-    ("attacks/ddn/target", "all", "attacks.ddn.target: \"all\" is not allowed; allowed: least_likely, next, untargeted"),
+    ("attacks/ddn/target", "all", 'attacks.ddn.target: "all" is not allowed; allowed: least_likely, next, untargeted'),
     ("attacks/ddn/models", ["reference"], "attacks.ddn.models: there is no attacked model 'reference'"),
     ("attacks/ddn/per_dataset", {"mnist": {}}, "attacks.ddn.per_dataset: there is no data set 'mnist'"),
     (
@@ -102,7 +102,7 @@ REFUSED = [
     (
         "attacks/f",
         {"method": "fgsm", "options": {"epsilon": "1e-2"}},
-        "attacks.f.options.epsilon: \"1e-2\" is not allowed; give a number (YAML reads this as text, write 0.01)",
+        'attacks.f.options.epsilon: "1e-2" is not allowed; give a number (YAML reads this as text, write 0.01)',
     ),
     (
         "attacks/f",
@@ -134,7 +134,7 @@ REFUSED = [
     ("figures/grid/attacks", ["pgd"], "figures.grid.attacks: there is no attack 'pgd'"),
     ("figures/convergence/image", 8, "figures.convergence.image: 8 is not allowed; 8 images are attacked"),
     ("device", "gpu", "did you mean 'cpu'? allowed: auto, cpu, cuda"),
-    ("images", "many", "images: \"many\" is not allowed; give an integer"),
+    ("images", "many", 'images: "many" is not allowed; give an integer'),
 ]
 
 

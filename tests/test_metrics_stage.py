@@ -37,6 +37,7 @@ def write_attack(path, data_path, model_path, *, count=COUNT, seed=0, **changed)
     tensors = {
         "index": index,
         "label": dataset.y_test[index],
+        "target": np.full(count, -1),
         "adversarial": adversarial.astype(np.float32),
         "adversarial_8bit": np.rint(adversarial * 255).astype(np.uint8),
         # Deliberately untrue: the stage must look for itself.

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infoadv import InfoadvError
+from infoadv import InfoadvError, artifacts
 from infoadv.report import figures, style
 from infoadv.report.figures import grid
 from report_artifacts import save_calibration, save_results
@@ -43,7 +43,7 @@ def specification(**figure: Any) -> dict[str, Any]:
         for i, name in enumerate(ATTACKS)
     }
     statistics = {"bootstrap": 100, "confidence": 0.95, "reference": "cw"}
-    return {"figure": figure, "statistics": statistics, "attacks": entries, "metrics": {}}
+    return {"figure": figure, "statistics": statistics, "attacks": entries}
 
 
 def draw(name: str, inputs: list[str], spec: dict[str, Any], folder: Path) -> pd.DataFrame:
@@ -86,6 +86,45 @@ def test_tradeoff(paths: dict[str, list[str]], tmp_path: Path) -> None:
     assert confidence["x"].is_monotonic_increasing
     assert frame.loc[frame["panel"] == "budget", "attack"].tolist() == ["weak", "weak"]
     assert frame.loc[(frame["panel"] == "survival") & (frame["attack"] == "weak"), "y"].isna().all()
+
+
+def test_a_family_begins_with_the_attack_that_its_sweep_varies(paths: dict[str, list[str]], tmp_path: Path) -> None:
+    spec = specification()
+    spec["attacks"]["cw"]["swept"] = {"option": "confidence", "value": 0.5}
+    spec["attacks"]["weak"]["swept"] = {"option": "epsilon", "value": "smallest"}
+    # What the configuration says counts more than what the name looks like.
+    spec["attacks"]["cw-confidence-0"] |= {"option": "confidence", "value": -1}
+    # Where the sweep does not run, its attack alone is no family.
+    alone = [path for path in of(paths, "photos", "metrics") if "-" not in Path(path).stem]
+    frame = draw("tradeoff", of(paths, "digits", "metrics") + alone, spec, tmp_path)
+    confidence = frame[frame["panel"] == "confidence"]
+    assert confidence["value"].tolist() == [-1, 0.5, 5]
+    assert confidence["attack"].unique().tolist() == ["cw"]
+    assert confidence["dataset"].unique().tolist() == ["digits"]
+    assert frame.loc[frame["panel"] == "budget", "value"].tolist() == [0.1, 0.3]
+    spec["attacks"]["cw-confidence-5"] |= {"option": "confidence", "value": "large"}
+    with pytest.raises(InfoadvError, match="cw-confidence-5: .*sweeps over numbers"):
+        draw("tradeoff", of(paths, "digits", "metrics"), spec, tmp_path)
+
+
+def test_a_control_neither_fails_nor_succeeds(paths: dict[str, list[str]], tmp_path: Path) -> None:
+    spec = specification(metrics=["ssim"]) | {"dataset": "photos"}
+    spec["attacks"]["weak"]["control"] = True
+    inputs = of(paths, "photos", "metrics")
+    boxes = draw("distributions", inputs, spec, tmp_path).set_index("attack")
+    assert boxes.loc["weak", "n"] == boxes.loc["cw", "n"] > 0
+    assert "weak" not in set(draw("cost", inputs, spec, tmp_path)["attack"])
+    survival = draw("tradeoff", inputs, spec, tmp_path).query("panel == 'survival'")
+    assert set(survival["attack"]) == {"cw", "mine"}
+
+    spec["figure"] = {"images": 1, "attacks": ["cw", "weak"]}
+    figure, _ = grid.draw(of(paths, "photos", "data", "attack", "metrics"), spec)
+    written = " ".join(text.get_text() for text in figure.texts)
+    assert "failed" not in written
+    assert "control" in written
+    spec["attacks"]["weak"]["control"] = False
+    figure, _ = grid.draw(of(paths, "photos", "data", "attack", "metrics"), spec)
+    assert "failed" in " ".join(text.get_text() for text in figure.texts)
 
 
 def test_distributions_and_cost_with_a_metric_that_one_data_set_lacks(
@@ -142,6 +181,12 @@ def test_errors_say_what_to_do(paths: dict[str, list[str]], tmp_path: Path) -> N
         draw("grid", paths["attack"], specification(), tmp_path)
     with pytest.raises(InfoadvError, match=r"figures\.grid\.attacks"):
         draw("grid", of(paths, "digits", "data", "attack"), specification(attacks=["nosuch"]), tmp_path)
+    tensors, header = artifacts.load_tensors(paths["attack"][0])
+    nameless = str(tmp_path / "nameless.safetensors")
+    artifacts.save_tensors(nameless, tensors, {key: value for key, value in header.items() if key != "model"})
+    for name, inputs in (("convergence", [nameless]), ("grid", [*of(paths, "digits", "data"), nameless])):
+        with pytest.raises(InfoadvError, match=r"nameless\.safetensors: its header names no model"):
+            draw(name, inputs, specification(), tmp_path)
     with pytest.raises(InfoadvError, match=r"tradeoff\.metric: gmsd"):
         draw("tradeoff", paths["metrics"], specification(metric="gmsd"), tmp_path)
     with pytest.raises(InfoadvError, match="metric 'nosuch' was not computed"):

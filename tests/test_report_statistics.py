@@ -61,7 +61,20 @@ def test_bootstrap_edge_cases() -> None:
     ],
 )
 def test_median_counts_failures_as_infinitely_far(values: list[float], success: list[bool], expected: float) -> None:
-    assert statistics.median_with_failures(np.array(values), np.array(success)) == expected
+    median, low, high = statistics.median_with_failures(np.array(values), np.array(success), SETTINGS)
+    assert median == expected
+    assert low <= median <= high
+
+
+def test_a_share_of_all_or_none_has_an_interval_that_narrows_with_the_images() -> None:
+    # Wilson's interval at 0 successes of n ends at z^2 / (n + z^2).
+    for count in (8, 1000):
+        low, high = statistics.proportion(np.zeros(count, dtype=bool), SETTINGS)
+        assert low == pytest.approx(0, abs=1e-12)
+        assert high == pytest.approx(1.959964**2 / (count + 1.959964**2))
+    low, high = statistics.proportion(np.ones(8, dtype=bool), SETTINGS)
+    assert (low, high) == pytest.approx((8 / (8 + 1.959964**2), 1))
+    assert all(np.isnan(statistics.proportion(np.array([], dtype=bool), SETTINGS)))
 
 
 def test_common_successes() -> None:

@@ -31,7 +31,7 @@ def attacks(**entries: dict[str, Any]) -> dict[str, Any]:
 
 def specification(reference: str = "a", **entries: dict[str, Any]) -> dict[str, Any]:
     statistics = {"bootstrap": 200, "confidence": 0.95, "reference": reference}
-    return {"statistics": statistics, "seed": 0, "attacks": attacks(**entries), "metrics": {}}
+    return {"statistics": statistics, "seed": 0, "attacks": attacks(**entries)}
 
 
 def metrics(folder: Path, attack: str, success: list[bool], **columns: Any) -> str:
@@ -60,7 +60,7 @@ def test_quality_numbers_by_hand(three: list[str], spec: dict[str, Any], tmp_pat
     tables.write("quality", three, spec, tmp_path)
     frame = pd.read_csv(tmp_path / "quality.csv", keep_default_na=False, na_values=[""])
     assert list(frame.columns[: len(COLUMNS)]) == COLUMNS
-    assert list(frame.columns[-2:]) == ["n_common", "l2_median"]
+    assert list(frame.columns[-4:]) == ["n_common", "l2_median", "l2_median_low", "l2_median_high"]
     assert list(frame["attack"]) == ["a", "b", "weak"]
     rows = frame.set_index("attack")
     assert list(rows["n"]) == [4, 4, 4]
@@ -70,6 +70,11 @@ def test_quality_numbers_by_hand(three: list[str], spec: dict[str, Any], tmp_pat
     np.testing.assert_allclose(rows["ssim"], [0.85, 0.55, 0.99])
     # The median of 1, 2, 9 and a failure; of 3, 5, 1 and a failure; of one success in four.
     assert list(rows["l2_median"]) == [5.5, 4.0, np.inf]
+    assert (rows["l2_median_low"] <= rows["l2_median"]).all()
+    assert (rows["l2_median"] <= rows["l2_median_high"]).all()
+    assert (rows["asr_low"] < rows["asr"]).all()
+    # Of four images all turned: Wilson's interval, not one of no width.
+    assert rows.loc["a", "asr_float_low"] == pytest.approx(4 / (4 + 1.959964**2))
     assert rows["ciede2000"].isna().all()
     assert (rows["l2_low"] <= rows["l2"]).all()
     assert (rows["l2"] <= rows["l2_high"]).all()
@@ -95,11 +100,49 @@ def test_quality_names_the_backbone_and_the_home_metric(tmp_path: Path) -> None:
     ]
     tables.write("quality", inputs, specification(a={}, b={}), tmp_path)
     markdown = (tmp_path / "quality.md").read_text()
-    assert "LPIPS (reference) \u2193" in markdown
+    assert "LPIPS (reference net) \u2193" in markdown
     assert "**3.00**\u2020" in markdown
     assert "4.00\u2020" not in markdown
     assert r"\textbf{3.00}$^\dagger$" in (tmp_path / "quality.tex").read_text()
     assert pd.read_csv(tmp_path / "quality.csv")["lpips"].tolist() == [0.1, 0.2]
+
+
+def test_home_is_known_by_estimator_and_method_not_by_the_name_of_the_attack(tmp_path: Path) -> None:
+    inputs = [
+        metrics(tmp_path, "mine", [True] * 3, l2=1.0, perturbation_information=3.0),
+        metrics(tmp_path, "ddn", [True] * 3, l2=2.0),
+    ]
+    entries = {"mine": {"method": "ddn"}, "ddn": {"method": "mutual_information"}}
+    tables.write("quality", inputs, specification("mine", **entries), tmp_path)
+    markdown = (tmp_path / "quality.md").read_text()
+    assert "**1.000**\u2020" in markdown
+    assert "2.000\u2020" not in markdown
+
+
+def test_a_control_is_averaged_where_the_attacks_succeed_whatever_its_own_success(
+    three: list[str], spec: dict[str, Any], tmp_path: Path
+) -> None:
+    # Even if it claims to be compared, it takes no image out of the comparison.
+    spec["attacks"]["weak"] |= {"control": True, "compared": True}
+    tables.write("quality", three, spec, tmp_path)
+    rows = pd.read_csv(tmp_path / "quality.csv").set_index("attack")
+    assert list(rows["n_common"]) == [2, 2, 2]
+    assert rows.loc["weak", "l2"] == 0.75
+    assert rows.loc["weak", "asr"] == 0.25
+    assert np.isnan(rows.loc["weak", "l2_median"])
+    assert "| WEAK, control | 1.00 | 0.25 | \u2013 |" in (tmp_path / "quality.md").read_text()
+    for kind in ("md", "tex"):
+        assert "whatever its own success" in (tmp_path / f"quality.{kind}").read_text()
+
+    tables.write("comparison", three, spec, tmp_path)
+    pairs = pd.read_csv(tmp_path / "comparison.csv").set_index(["attack", "metric"])
+    assert pairs.loc[("b", "l2"), "n"] == 2
+    assert pairs.loc[("weak", "l2"), "n"] == 3
+    assert pairs.loc[("weak", "l2"), "difference"] == pytest.approx((0 - 1.5 - 8) / 3)
+    assert "whatever its own success" in (tmp_path / "comparison.md").read_text()
+    spec["statistics"]["reference"] = "weak"
+    with pytest.raises(InfoadvError, match="choose one of: a, b\\."):
+        tables.write("comparison", three, spec, tmp_path)
 
 
 def test_quality_without_a_common_success(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def provenance(
 def _payload_digest(tensors: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name])
+        array = np.asarray(tensors[name], order="C")
         digest.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
         digest.update(array.data)
     return digest.hexdigest()
@@ -129,13 +129,15 @@ def _payload_digest(tensors: Mapping[str, np.ndarray]) -> str:
 
 def save_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
     """Write named arrays and their provenance as one safetensors file, atomically."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
-    arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    # Not ascontiguousarray, which gives a scalar one dimension.
+    arrays = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
     # One metadata key only: safetensors keeps metadata in a hash map, so several would be written in random order.
     metadata = {_HEADER: canonical_json({**header, "payload": _payload_digest(arrays)})}
     with atomic_path(path) as temporary:
-        save_file(arrays, temporary, metadata=metadata)
+        # Not save_file, which leaves a file that only its owner may read.
+        temporary.write_bytes(save(arrays, metadata=metadata))
 
 
 def _check_header(path: str | Path, text: str | None, kind: str | None) -> dict[str, Any]:
@@ -214,7 +216,8 @@ def save_rows(path: str | Path, frame: Any, header: Mapping[str, Any]) -> None:
     table = pyarrow.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({_HEADER: canonical_json(header)})
     with atomic_path(path) as temporary:
-        pyarrow.parquet.write_table(table, temporary, compression="zstd")
+        # Without checksums a flipped bit is read as another number.
+        pyarrow.parquet.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def load_rows(path: str | Path, kind: str | None = None) -> tuple[Any, dict[str, Any]]:
@@ -226,7 +229,7 @@ def load_rows(path: str | Path, kind: str | None = None) -> tuple[Any, dict[str,
 
     header = read_header(path, kind)
     try:
-        return pyarrow.parquet.read_table(path).to_pandas(), header
+        return pyarrow.parquet.read_table(path, page_checksum_verification=True).to_pandas(), header
     except Exception as error:
         raise ArtifactError(f"{path}: truncated or damaged ({error}); remove it and run again.") from error
 

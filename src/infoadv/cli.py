@@ -250,7 +250,11 @@ def _parser() -> argparse.ArgumentParser:
         """infoadv data --spec '{"source": "digits", "size": 32}' --out results/data/digits.safetensors""",
     )
     spec(sub, "source and its options")
-    sub.add_argument("--root", help="folder that holds the data set, where the source needs one")
+    sub.add_argument(
+        "--root",
+        default=os.environ.get("INFOADV_DATA"),
+        help="folder that holds the data set, where the source needs one (default: INFOADV_DATA)",
+    )
     sub.add_argument("--out", required=True, help="data artefact to write")
 
     sub = command(

@@ -542,11 +542,22 @@ class Config:
                     "color_index": attack.color_index,
                     "sweep_of": attack.sweep_of,
                     "compared": attack.compared,
+                    "control": any("like" in options for options in attack.options.values()),
+                    **self._swept(attack),
                 }
                 for attack in self.attacks.values()
             },
-            "metrics": self.metrics,
         }
+
+    def _swept(self, attack: Attack) -> dict[str, Any]:
+        """Return the swept option and its value: of a point of a sweep, and of the attack that the sweep varies."""
+        sweep = self.values["sweeps"].get(attack.sweep_of or attack.name)
+        if sweep is None:
+            return {}
+        option = sweep["option"]
+        declared = plugins.schemas("attacks")[attack.method][option]
+        point = {"option": option, "value": attack.options[attack.datasets[0]].get(option, declared.get("default"))}
+        return point if attack.sweep_of else {"swept": point}
 
     def trained(self) -> list[tuple[str, str]]:
         """Return the (data set, model) pairs, in the order of the configuration."""
@@ -655,7 +666,11 @@ def _network_code(specification: Mapping[str, Any]) -> list[Path]:
 def training_code(config: Config, dataset: str, model: str) -> list[Path]:
     """Return the code that makes one network."""
     specification = config.models[model][dataset]
-    entries = [plugins.PACKAGE / "training" / "__init__.py", *_network_code(specification)]
+    entries = [
+        plugins.PACKAGE / "device.py",
+        plugins.PACKAGE / "training" / "__init__.py",
+        *_network_code(specification),
+    ]
     if "recipe" in specification["training"]:
         entries.append(plugins.source_file("training", specification["training"]["recipe"]))
     return code(*entries)
@@ -664,6 +679,7 @@ def training_code(config: Config, dataset: str, model: str) -> list[Path]:
 def attack_code(config: Config, dataset: str, model: str, attack: str) -> list[Path]:
     """Return the code that one attack on one network runs."""
     return code(
+        plugins.PACKAGE / "device.py",
         plugins.PACKAGE / "attacks" / "harness.py",
         plugins.source_file("attacks", config.attacks[attack].method),
         *_network_code(config.models[model][dataset]),
@@ -674,6 +690,7 @@ def metrics_code(config: Config, dataset: str, model: str) -> list[Path]:
     """Return the code that measures the attacks on one network."""
     networks = [model, *([config.lpips_reference[dataset]] if config.lpips_reference else [])]
     return code(
+        plugins.PACKAGE / "device.py",
         plugins.PACKAGE / "metrics" / "__init__.py",
         *(plugins.source_file("metrics", name) for name in config.metrics),
         *(file for network in networks for file in _network_code(config.models[network][dataset])),
@@ -704,7 +721,7 @@ def figure_code(name: str) -> list[Path]:
 
 def calibration_code() -> list[Path]:
     """Return the code of the calibration stage."""
-    return code(plugins.PACKAGE / "information" / "calibration.py")
+    return code(plugins.PACKAGE / "device.py", plugins.PACKAGE / "information" / "calibration.py")
 
 
 def as_json(specification: Mapping[str, Any]) -> str:

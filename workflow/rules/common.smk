@@ -26,6 +26,9 @@ if DATA_ROOT and not Path(DATA_ROOT).is_dir():
         f"infoadv: error: data root {DATA_ROOT}: no such folder; correct data_root or INFOADV_DATA, or unset both to download."
     )
 
+if DATA_ROOT:
+    os.environ["INFOADV_DATA"] = str(DATA_ROOT)
+
 # Jobs that want a GPU take turns (resources.gpu in profiles/default). On a machine without one, `device: auto` runs on the
 # CPU and asks for none.
 GPUS = int(
@@ -66,7 +69,7 @@ def as_inputs(files):
 def cores(wanted):
     """Return the share of `--cores` that a job which keeps ``wanted`` real cores busy takes.
 
-    Every torch job uses its own fixed number of threads, so that its bytes do not depend on --cores. On a machine with
+    Every job uses its own fixed number of threads, so that its bytes do not depend on --cores. On a machine with
     fewer cores than --cores says, each therefore counts for more: `--cores 8` on two cores runs two of them at once.
     """
     if workflow.non_local_exec:
@@ -95,9 +98,10 @@ def raw_inputs(wildcards):
 
 def root_arguments(wildcards):
     source = settings.source(wildcards.dataset)
-    if source not in configuration.fetchable():
+    # A data root travels in the environment: as a parameter, moving that folder would make everything again.
+    if source not in configuration.fetchable() or DATA_ROOT:
         return []
-    return ["--root", str(DATA_ROOT or f"results/downloads/{source}")]
+    return ["--root", f"results/downloads/{source}"]
 
 
 # --- Attacks ------------------------------------------------------------------------------------------------

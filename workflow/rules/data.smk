@@ -33,6 +33,7 @@ rule dataset:
         "results/benchmarks/dataset/{dataset}.tsv"
     conda:
         "../../environment.yml"
+    threads: cores(1)
     params:
         spec=lambda wildcards: configuration.as_json(settings.datasets[wildcards.dataset]),
         root=root_arguments,

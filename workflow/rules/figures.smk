@@ -24,6 +24,7 @@ for figure, stem in drawn_figures():
             f"results/benchmarks/figure/{stem}.tsv"
         conda:
             "../../environment.yml"
+        threads: cores(1)
         params:
             figure=figure,
             spec=configuration.as_json(figure_specification(figure, stem)),

@@ -24,6 +24,7 @@ for table in configuration.tables():
             f"results/benchmarks/table/{table}.tsv"
         conda:
             "../../environment.yml"
+        threads: cores(1)
         params:
             table=table,
             spec=configuration.as_json(settings.presentation),

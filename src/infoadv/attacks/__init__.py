@@ -6,7 +6,7 @@ An attack is a file with a literal ``SCHEMA`` and a function of the same name,
 
 ``images`` are float32 (N, C, H, W) in [0, 1], ``labels`` int64 (N,), ``indices`` int64 (N,) the places of the images in
 the test part of the data set, ``targets`` int64 (N,) or None for an untargeted attack. All randomness comes from
-``generator(seed, index)``, and nothing that happens to one image may depend on the others of its batch. Counting passes,
+``generator(seed, index)``, or from the seed alone where all images share the draw; nothing that happens to one image may depend on the others of its batch. Counting passes,
 cutting into chunks and rounding to 8 bits are not an attack's business: :mod:`infoadv.attacks.harness` does that.
 """
 
@@ -75,33 +75,24 @@ def margin(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Ten
 
 
 class CountingModel(nn.Module):
-    """Calls a model and counts, per image of the batch, its forward and backward passes.
-
-    Attacks that drop images which are done see smaller batches; they name the survivors with ``select``.
-    """
+    """Calls a model and counts, per image of the batch, its forward and backward passes."""
 
     def __init__(self, model: nn.Module, size: int) -> None:
         super().__init__()
         self.model = model
         self.forwards = torch.zeros(size, dtype=torch.int64)
         self.backwards = torch.zeros(size, dtype=torch.int64)
-        self.selected: Tensor | None = None
         self.eval()
 
-    def select(self, positions: Tensor | None) -> None:
-        """Say which images of the batch the next calls are about; None means all of them."""
-        self.selected = None if positions is None else positions.cpu()
-
     def forward(self, images: Tensor) -> Tensor:
-        where = slice(None) if self.selected is None else self.selected
         # A library may stack several copies of the batch into one call.
-        repeats = len(images) // len(self.forwards[where])
-        self.forwards[where] += repeats
+        repeats = len(images) // len(self.forwards)
+        self.forwards += repeats
         logits = self.model(images)
         if logits.requires_grad:
 
             def count(gradient: Tensor) -> None:
-                self.backwards[where] += repeats
+                self.backwards += repeats
 
             logits.register_hook(count)
         return logits

@@ -7,7 +7,7 @@ adversarial; that 8-bit image is the result on which all metrics are taken.
 
 from __future__ import annotations
 
-import inspect
+import hashlib
 import math
 import sys
 import time
@@ -71,7 +71,6 @@ def choose_targets(kind: str, model: nn.Module, images: Tensor, labels: Tensor, 
 
 
 def round_to_8_bits(
-    model: nn.Module,
     clean: Tensor,
     adversarial: Tensor,
     is_adversarial: Callable[[Tensor], Tensor],
@@ -120,11 +119,14 @@ def round_to_8_bits(
 
 
 def _budget(options: dict[str, Any], method: str) -> dict[str, float]:
-    """Return the named budget of an attack as arguments of ``round_to_8_bits``; an attack without one has none."""
+    """Return the named budget of an attack as arguments of ``round_to_8_bits``; an attack without one has none.
+
+    ``epsilon`` is an L-infinity budget unless its schema says ``"norm": "l2"``.
+    """
     epsilon = options.get("epsilon")
     if not isinstance(epsilon, int | float):
         return {}
-    return {"l2" if method == "pgd_l2" else "linf": float(epsilon)}
+    return {plugins.schemas("attacks")[method]["epsilon"].get("norm", "linf"): float(epsilon)}
 
 
 def _attack_chunk(
@@ -154,9 +156,9 @@ def _attack_chunk(
         with torch.no_grad():
             return margin(model(candidates), labels, targets) > 0
 
-    eight_bit, success, factor = round_to_8_bits(
-        model, images, adversarial, is_adversarial, **_budget(options, specification["method"])
-    )
+    # A control is not enlarged until it succeeds: its size is what it controls for.
+    budget = {"l2": 0.0} if norms is not None else _budget(options, specification["method"])
+    eight_bit, success, factor = round_to_8_bits(images, adversarial, is_adversarial, **budget)
     columns = {
         "adversarial": adversarial,
         "adversarial_8bit": (eight_bit * 255).round().to(torch.uint8),
@@ -195,7 +197,8 @@ def run(
 ) -> None:
     """Attack the first ``images`` correctly classified test images and write the attack artefact.
 
-    ``specification`` holds ``method``, ``options`` and optionally ``target``; ``like`` is the attack artefact whose L2
+    ``model_path`` is ``.../{data set}/{model}.safetensors``: its place names both. ``specification`` holds ``name``,
+    ``method``, ``options`` and optionally ``target``; ``like`` is the attack artefact whose L2
     norms a control takes over; ``resume`` a file that holds the chunks done so far, so that a killed attack goes on.
     """
     device = torch.device(device)
@@ -222,7 +225,8 @@ def run(
             "images": images,
             "device": device.type,
             "inputs": {role: artifacts.file_digest(path) for role, path in inputs.items()},
-            "code": artifacts.file_digest(inspect.getfile(attack)),
+            "code": _code_digest(),
+            "threads": torch.get_num_threads(),
         }
     )
     parts = _resumed(resume, identity)
@@ -262,11 +266,20 @@ def run(
         device=device.type,
         seed=seed,
         chunk=chunk,
+        dataset=Path(model_path).parent.name,
+        model=Path(model_path).stem,
         estimator=specification.get("estimator", ""),
     )
     artifacts.save_tensors(out, {"index": indices, "label": dataset.y_test[indices], **columns}, header)
     if resume is not None:
         Path(resume).unlink(missing_ok=True)
+
+
+def _code_digest() -> str:
+    # Chunks of two versions of the code must not meet in one artefact. The whole package is more than an attack depends
+    # on; a chunk that is computed again for nothing costs less than one that is wrong.
+    files = sorted(plugins.PACKAGE.glob("*/*.py")) + [plugins.PACKAGE / "artifacts.py"]
+    return hashlib.sha256("".join(map(artifacts.file_digest, files)).encode()).hexdigest()
 
 
 def _norms_of(like: str | Path, indices: np.ndarray, dataset: data.Dataset) -> np.ndarray:

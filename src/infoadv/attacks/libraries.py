@@ -101,6 +101,7 @@ SCHEMA = {
     },
     "pgd_l2": {
         "epsilon": {
+            "norm": "l2",
             "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "smallest"}],
             "default": "smallest",
             "description": "L2 budget over all values of an image; smallest: the least that succeeds, per image",

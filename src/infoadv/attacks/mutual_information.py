@@ -112,6 +112,7 @@ SCHEMA = {
         "noise": {
             "type": ["number", "array"],
             "items": {"type": "number", "exclusiveMinimum": 0},
+            "minItems": 1,
             "exclusiveMinimum": 0,
             "default": 0.05,
             "description": "masking: the observer's noise s_n, one number or one a channel",
@@ -121,7 +122,7 @@ SCHEMA = {
             "minimum": 0,
             "maximum": 1,
             "default": 1.0,
-            "description": "masking, decoupled: power of the weights; 1/2 is close to its kin, 0 is plain L2",
+            "description": "masking, decoupled: power of the weights in which steps are taken; 1/2 is close to its kin, 0 gives plain L2 steps",
         },
         "colour": {
             "enum": ["rgb", "opponent"],
@@ -400,7 +401,7 @@ def _penalised(
             optimizer = torch.optim.SGD([perturbed], lr=options["learning_rate"])
         information: Any
         if options["estimator"] == "mine":
-            information = _MineInformation(model, clean, seed * 1009 + search_step, options)
+            information = _MineInformation(model, clean, 2 * (seed * 1009 + search_step), options)
         else:
             information = _objective(clean, options)
         reached = torch.zeros(len(clean), dtype=torch.bool, device=clean.device)

@@ -30,11 +30,11 @@ def gaussian_noise(
     targets: Tensor | None = None,
     norms: Tensor,
 ) -> AttackResult:
-    """Add Gaussian noise, one direction an image, so that the L2 norm that is left after clipping equals ``norms``.
+    """Add Gaussian noise, one direction an image, so that the 8-bit image's L2 distance equals ``norms``.
 
-    Clipping to [0, 1] takes energy away, so the amplitude is found by bisection: the norm after clipping never falls
-    as the amplitude grows. A norm that no amplitude reaches, because every pixel is then at a bound, gives the
-    largest norm of that direction.
+    Clipping to [0, 1] and rounding to 8 bits change the norm, so the amplitude is found by bisection on what is left
+    after both: that norm never falls as the amplitude grows. A norm that no amplitude reaches, because every pixel is
+    then at a bound, gives the largest norm of that direction.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def gaussian_noise(
     direction = draw(torch.randn, tuple(images.shape[1:]), seed, indices).to(images.device, torch.float64)
 
     def noisy(amplitude: Tensor) -> Tensor:
-        return (clean + batch_view(amplitude, clean) * direction).clamp(0, 1)
+        return ((clean + batch_view(amplitude, clean) * direction).clamp(0, 1) * 255).round() / 255
 
     def norm(amplitude: Tensor) -> Tensor:
         return (noisy(amplitude) - clean).flatten(1).norm(dim=1)

@@ -92,5 +92,7 @@ def pinned(path: Path, digest: str, algorithm: str = "md5") -> Path:
             f"{path}: no such file; set data_root or INFOADV_DATA to a folder that holds it, or leave both unset to download it."
         )
     if artifacts.file_digest(path, algorithm) != digest:
-        raise DataError(f"{path}: truncated or altered (its {algorithm} is not the pinned one); fetch it again.")
+        raise DataError(
+            f"{path}: truncated or altered (its {algorithm} is not the pinned one); remove it and fetch it again."
+        )
     return path

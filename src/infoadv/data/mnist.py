@@ -24,20 +24,21 @@ def fetch(root: Path) -> None:
     try:
         MNIST(str(root), download=True)
     except (OSError, RuntimeError) as error:
+        detail = " ".join(str(error).split())
         raise DataError(
-            f"MNIST could not be downloaded ({error}); where there is no network, set data_root or INFOADV_DATA to a "
+            f"MNIST could not be downloaded ({detail}); where there is no network, set data_root or INFOADV_DATA to a "
             "folder that holds MNIST/raw/*-ubyte."
         ) from error
 
 
 def mnist(root: Path | None) -> Dataset:
     """Return MNIST, 60,000 and 10,000 images of (1, 28, 28)."""
-    from torchvision.datasets import MNIST
+    from torchvision.datasets.mnist import read_image_file, read_label_file
 
     if root is None:
         raise DataError("mnist: no data root; set data_root or INFOADV_DATA.")
-    for name, digest in DIGESTS.items():
-        pinned(root / "MNIST" / "raw" / name, digest, "sha256")
-    parts = [MNIST(str(root), train=train) for train in (True, False)]
-    (x_train, y_train), (x_test, y_test) = ((p.data.numpy()[:, None], p.targets.numpy()) for p in parts)
+    # Not the MNIST class: it prefers an old pickled cache, where there is one, to the files that were just checked.
+    files = [str(pinned(root / "MNIST" / "raw" / name, digest, "sha256")) for name, digest in DIGESTS.items()]
+    x_train, x_test = (read_image_file(path).numpy()[:, None] for path in files[::2])
+    y_train, y_test = (read_label_file(path).numpy() for path in files[1::2])
     return Dataset(x_train, y_train, x_test, y_test, tuple(str(digit) for digit in range(10)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +41,15 @@ def npz(root: Path | None, *, path: str, class_names: list[str] | None = None) -
     """Read uint8 images (N, H, W) or (N, H, W, C) and integer labels (N,); ``root`` is not used."""
     try:
         # Pickled arrays are refused: loading a data set must not run code.
-        with np.load(path, allow_pickle=False) as archive:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise DataError(f"{path}: holds one array (.npy); write the four arrays with numpy.savez.")
+        with loaded as archive:
             missing = [part for part in PARTS if part not in archive.files]
             if missing:
                 raise DataError(f"{path}: lacks {', '.join(missing)}; an .npz data set holds {', '.join(PARTS)}.")
             arrays = {part: archive[part] for part in PARTS}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path}: cannot be read as .npz without pickles ({error}); write it with numpy.savez."
         ) from error

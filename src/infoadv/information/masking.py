@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from infoadv import InfoadvError
+
 WINDOW = 7
 SIGMA = 1.5
 
@@ -31,15 +33,11 @@ def gaussian_window(size: int = WINDOW, sigma: float = SIGMA, dtype: torch.dtype
     return weights / weights.sum()
 
 
-def local_mean(maps: Tensor, window: Tensor, mode: str = "reflect") -> Tensor:
-    """Return the Gaussian-weighted mean around every pixel, (N, C, H, W); the border is mirrored ("reflect") or 0."""
+def local_mean(maps: Tensor, window: Tensor) -> Tensor:
+    """Return the Gaussian-weighted mean around every pixel, (N, C, H, W); the border is mirrored."""
     count, channels, height, width = maps.shape
     half = len(window) // 2
-    flat = maps.reshape(count * channels, 1, height, width)
-    if mode == "reflect":
-        flat = pad(flat, (half, half, half, half), mode="reflect")
-    else:
-        flat = pad(flat, (half, half, half, half))
+    flat = pad(maps.reshape(count * channels, 1, height, width), (half, half, half, half), mode="reflect")
     window = window.to(flat)
     flat = conv2d(conv2d(flat, window.view(1, 1, 1, -1)), window.view(1, 1, -1, 1))
     return flat.view(count, channels, height, width)
@@ -60,7 +58,11 @@ def to_opponent(images: Tensor) -> Tensor:
 
 def _noise(noise: float | list[float], maps: Tensor) -> Tensor:
     values = torch.as_tensor(noise, dtype=maps.dtype, device=maps.device).reshape(-1)
-    return values.expand(maps.shape[1]).view(1, -1, 1, 1) if values.numel() == 1 else values.view(1, -1, 1, 1)
+    if len(values) not in (1, maps.shape[1]):
+        raise InfoadvError(
+            f"noise: {len(values)} values for images of {maps.shape[1]} channels; give one number, or one a channel."
+        )
+    return values.view(1, -1, 1, 1)
 
 
 def perturbation_information(

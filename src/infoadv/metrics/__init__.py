@@ -54,7 +54,8 @@ class MetricContext:
     device
         Where the images are and the result is expected.
     seed
-        Seed of the run; randomness comes from ``infoadv.attacks.generator(seed, index)``.
+        Seed of the run. Randomness comes from it and the data-set index, or from it alone where every image is judged
+        with the same random numbers; never from the place in the batch.
     indices
         (N,) int64 on the CPU: the places of the images in the test part of the data set.
     reference
@@ -134,8 +135,8 @@ def run(
     """Evaluate an attack artefact: one row an image, one column a metric, as a parquet artefact of kind ``metrics``.
 
     Every metric, ``prediction``, ``success`` and ``margin`` belong to the 8-bit image, because an adversarial example
-    is an image file; ``success_float`` belongs to the image before rounding. ``margin`` is the largest other logit
-    minus that of the label; success is a positive margin, as in the harness, whatever class the attack aimed at.
+    is an image file; ``success_float`` belongs to the image before rounding. ``margin`` is that of
+    ``infoadv.attacks.margin``, towards the target class where the attack had one; success is a positive margin.
 
     Raises
     ------
@@ -159,22 +160,19 @@ def run(
     if reference is not None:
         _check_inputs(Path(reference), artifacts.read_header(reference, "model"), {"data": data_path}, digests)
 
-    # Where the header names neither, the place of the model does: models/{dataset}/{model}.safetensors.
-    names = {
-        "dataset": header.get("dataset", model_path.parent.name),
-        "model": header.get("model", model_path.stem),
-        "attack": header["specification"]["name"],
-    }
+    names = {"dataset": header["dataset"], "model": header["model"], "attack": header["specification"]["name"]}
     target = torch.device(device)
     model, _ = models.load(model_path, target)
     network = models.load(reference, target)[0] if reference is not None else None
     index, label = (torch.from_numpy(arrays[key]) for key in ("index", "label"))
+    goal = torch.from_numpy(arrays["target"])
+    targets = goal if bool((goal >= 0).all()) else None
     rounded = torch.from_numpy(arrays["adversarial_8bit"])
     clean = torch.from_numpy(dataset.x_test[arrays["index"]])
 
     floats = torch.from_numpy(arrays["adversarial"])
-    _, margins_float = _classify(model, floats, label, dataset.classes, model_path, target)
-    prediction, margins = _classify(model, rounded, label, dataset.classes, model_path, target)
+    _, margins_float = _classify(model, floats, label, targets, dataset.classes, model_path, target)
+    prediction, margins = _classify(model, rounded, label, targets, dataset.classes, model_path, target)
     context = MetricContext(device=target, seed=seed, indices=index, reference=network)
     values = evaluate(clean, rounded, specification, context)
 
@@ -241,7 +239,13 @@ def _check_images(path: Path, arrays: Mapping[str, Any], dataset: Dataset) -> No
 
 
 def _classify(
-    model: nn.Module, images: Tensor, label: Tensor, classes: int, name: Path, device: torch.device
+    model: nn.Module,
+    images: Tensor,
+    label: Tensor,
+    targets: Tensor | None,
+    classes: int,
+    name: Path,
+    device: torch.device,
 ) -> tuple[Tensor, Tensor]:
     """Return prediction int64 (N,) and margin float32 (N,), on the CPU, of uint8 images or floats in [0, 1]."""
     import torch
@@ -258,5 +262,6 @@ def _classify(
         batch = batch.contiguous(memory_format=torch.channels_last)
         logits = check_logits(model, batch, classes, name).float()
         predictions.append(logits.argmax(1).cpu())
-        margins.append(margin(logits, label[part].to(device)).cpu())
+        aimed = None if targets is None else targets[part].to(device)
+        margins.append(margin(logits, label[part].to(device), aimed).cpu())
     return torch.cat(predictions), torch.cat(margins)

@@ -22,7 +22,7 @@ ABOUT = {
     "l2": {
         "label": "L2",
         "better": "lower",
-        "home": "cw_l2, ddn, deepfool, pgd_l2",
+        "home": "cw_l2, ddn, deepfool, pgd_l2, projection",
         "description": "Euclidean norm of the perturbation, of images in [0, 1].",
     },
     "linf": {
@@ -34,7 +34,7 @@ ABOUT = {
     "psnr": {
         "label": "PSNR [dB]",
         "better": "higher",
-        "home": "cw_l2, ddn, deepfool, pgd_l2",
+        "home": "cw_l2, ddn, deepfool, pgd_l2, projection",
         "description": "Peak signal-to-noise ratio over all channels, in dB; infinite for identical images.",
     },
 }

@@ -12,7 +12,7 @@ SCHEMA = {
     "mi_projection": {},
     "mi_mine": {
         "samples": {"type": "integer", "minimum": 16, "default": 256, "description": "projections a step, K"},
-        "steps": {"type": "integer", "minimum": 10, "default": 150, "description": "steps that train each critic"},
+        "steps": {"type": "integer", "minimum": 10, "default": 200, "description": "steps that train each critic"},
         "hidden": {"type": "integer", "minimum": 1, "default": 32, "description": "units of the critic"},
         "seeds": {"type": "integer", "minimum": 1, "default": 2, "description": "critics averaged"},
     },
@@ -24,7 +24,7 @@ ABOUT = {
     "mi_projection": {
         "label": "MI, closed form (nats)",
         "better": "higher",
-        "home": "projection",
+        "home": "mine, projection",
         "description": (
             "Mutual information of one Gaussian random projection of the clean and of the adversarial image: "
             "-1/2 ln(1 - rho^2) with rho the cosine of the two, infinite for images that are parallel."
@@ -33,7 +33,7 @@ ABOUT = {
     "mi_mine": {
         "label": "MI, MINE (nats)",
         "better": "higher",
-        "home": "mine",
+        "home": "mine, projection",
         "description": (
             "The same quantity as MINE estimates it, on projections that its critic has not seen, mean of several critics."
         ),
@@ -61,13 +61,17 @@ def mi_mine(
     *,
     context: MetricContext,
     samples: int = 256,
-    steps: int = 150,
+    steps: int = 200,
     hidden: int = 32,
     seeds: int = 2,
 ) -> Tensor:
-    """Return MINE's estimate of ``mi_projection`` on held-out projections, mean over ``seeds`` critics."""
+    """Return MINE's estimate of ``mi_projection`` on held-out projections, mean over ``seeds`` critics.
+
+    All images are judged with the same random numbers, other ones than the attack's own critics start from.
+    """
+    seed = 2 * 1009 * context.seed + 1_000_001
     estimates = [
-        mine.measure(clean, adversarial, samples=samples, steps=steps, hidden=hidden, seed=context.seed * 1009 + repeat)
+        mine.measure(clean, adversarial, samples=samples, steps=steps, hidden=hidden, seed=seed + repeat)
         for repeat in range(seeds)
     ]
     return torch.stack(estimates).double().mean(0)

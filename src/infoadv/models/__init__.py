@@ -56,7 +56,7 @@ def from_factory(path: str, options: dict[str, Any]) -> nn.Module:
     module, _, function = path.partition(":")
     try:
         model = getattr(importlib.import_module(module), function)(**options)
-    except (ImportError, AttributeError, TypeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ModelError(
             f"model factory {path!r} cannot be called ({error}); give 'package.module:function', importable from the "
             "working directory or PYTHONPATH, that accepts the given options."
@@ -100,11 +100,18 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Modul
 
 def check_logits(model: nn.Module, images: Tensor, classes: int, name: str | Path) -> Tensor:
     """Return ``model(images)`` after checking that it is finite and has one column a class."""
-    with torch.no_grad():
-        logits = model(images)
-    if logits.ndim != 2 or logits.shape != (len(images), classes):
+    try:
+        with torch.no_grad():
+            logits = model(images)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"{name}: returns {tuple(logits.shape)} for {len(images)} images, the data set has {classes} classes; "
+            f"{name}: cannot take images of shape {tuple(images.shape[1:])} ({detail}); correct the model's options."
+        ) from error
+    if not isinstance(logits, Tensor) or logits.shape != (len(images), classes):
+        returned = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelError(
+            f"{name}: returns {returned} for {len(images)} images, the data set has {classes} classes; "
             "the model must return logits N x classes."
         )
     if not torch.isfinite(logits).all():

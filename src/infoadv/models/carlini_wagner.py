@@ -25,7 +25,7 @@ def carlini_wagner(shape: tuple[int, int, int], classes: int, *, variant: str = 
     rows, columns = (((size - 4) // 2 - 4) // 2 for size in (height, width))
     if min(rows, columns) < 1:
         raise InfoadvError(
-            f"carlini_wagner needs images of at least 14 px, these are {height} x {width}; use small_cnn."
+            f"carlini_wagner needs images of at least 16 px, these are {height} x {width}; use small_cnn."
         )
     return nn.Sequential(
         nn.Conv2d(channels, first, 3),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from infoadv import InfoadvError
+
 SCHEMA = {
     "resnet": {
         "width": {
@@ -55,6 +57,8 @@ class Scale(nn.Module):
 
 def resnet(shape: tuple[int, int, int], classes: int, *, width: int = 32) -> nn.Module:
     """Eight convolutions in four stages of ``width`` x 1, 2, 4, 8 channels, two residual blocks, global maximum pooling."""
+    if min(shape[1:]) < 8:
+        raise InfoadvError(f"resnet needs images of at least 8 px, these are {shape[1]} x {shape[2]}; use small_cnn.")
     return nn.Sequential(
         ConvBlock(shape[0], width),
         ConvBlock(width, 2 * width, pool=True),

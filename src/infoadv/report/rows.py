@@ -29,18 +29,13 @@ METRICS = (
     "perturbation_information",
 )
 
-#: Short names of columns: plain text and mathematics.
+#: Names, plain and as mathematics, of the columns whose label in the artefact is too long for the head of a column or
+#: has a mathematical form; the others are called what the artefact calls them.
 NAMES = {
     "l0": ("L0", "$L_0$"),
     "l2": ("L2", "$L_2$"),
     "linf": ("Linf", r"$L_\infty$"),
     "psnr": ("PSNR (dB)", "PSNR (dB)"),
-    "ssim": ("SSIM", "SSIM"),
-    "haarpsi": ("HaarPSI", "HaarPSI"),
-    "gmsd": ("GMSD", "GMSD"),
-    "ciede2000": ("CIEDE2000", "CIEDE2000"),
-    "vif": ("VIF", "VIF"),
-    "nmi": ("NMI", "NMI"),
     "mi_projection": ("Projected MI", "Projected MI"),
     "mi_mine": ("MINE", "MINE"),
     "perturbation_information": ("Perturbation information", "Perturbation information"),
@@ -52,7 +47,12 @@ _DECIMALS |= {"mi_projection": 2, "mi_mine": 2, "perturbation_information": 2}
 
 @dataclass(frozen=True)
 class Attack:
-    """What the configuration says of an attack: label, look, whether it is compared, and the sweep it belongs to."""
+    """What the configuration says of an attack: label, look, whether it is compared, and the sweep it belongs to.
+
+    A ``control`` is no attack: it changes images to show what a change of that size does, and its success says nothing
+    about which of its images count. ``point`` is the option that a sweep varies and its value here, both in the attacks
+    of the sweep and in the attack that it varies; None where there is no sweep, or the value is no number.
+    """
 
     name: str
     label: str
@@ -61,17 +61,13 @@ class Attack:
     compared: bool
     sweep_of: str | None
     method: str
+    control: bool
+    point: tuple[str, float] | None
 
     @property
-    def swept(self) -> tuple[str, float]:
-        """The option that a sweep varies and its value here, from the name ``{attack}-{option}-{value}``."""
-        option, _, value = self.name.removeprefix(f"{self.sweep_of}-").partition("-")
-        try:
-            return option, float(value)
-        except ValueError as error:
-            raise InfoadvError(
-                f"{self.name}: a sweep needs a numeric value at the end of its name, {value!r} is none."
-            ) from error
+    def title(self) -> str:
+        """The label; a control's says that it is one."""
+        return self.label if not self.control or "control" in self.label.lower() else f"{self.label}, control"
 
 
 @dataclass(frozen=True)
@@ -90,8 +86,8 @@ class Metric:
         return {"higher": "\u2191", "lower": "\u2193"}.get(self.better, "")
 
     def is_home_of(self, attack: Attack, estimator: str) -> bool:
-        """Whether this metric is what the attack itself optimises, so that it proves nothing there."""
-        return bool({estimator, attack.name, attack.method} & set(self.home))
+        """Whether this metric is what the attack's method or estimator optimises, so that it proves nothing there."""
+        return bool({estimator, attack.method} & set(self.home))
 
 
 @dataclass(frozen=True)
@@ -123,7 +119,7 @@ class Rows:
         return self.frame[chosen]
 
     def attacks_on(self, dataset: str, model: str, *, compared: bool = False) -> list[Attack]:
-        """Return the attacks on a target model that are no part of a sweep, or only the compared ones."""
+        """Return the attacks on a target model that are no part of a sweep, controls included, or the compared ones."""
         present = set(self.of(dataset, model)["attack"])
         return [
             attack
@@ -136,6 +132,16 @@ class Rows:
         names = [attack.name for attack in self.attacks_on(dataset, model, compared=True)]
         return statistics.common_successes(self.of(dataset, model), names)
 
+    def averaged(self, dataset: str, model: str, attack: Attack) -> pd.DataFrame:
+        """Return the rows over which an attack's metrics are taken.
+
+        These are the common successes on which it succeeds as well; of a control all of them, since it is not there to
+        succeed and choosing the images on which it happens to would compare others.
+        """
+        own = self.of(dataset, model, attack.name)
+        chosen = own["index"].isin(self.common(dataset, model))
+        return own[chosen if attack.control else chosen & own["success"]]
+
 
 def attack_of(name: str, specification: Mapping[str, Any]) -> Attack:
     """Return what the specification says of an attack; one it does not name is shown by its name, after the others."""
@@ -145,15 +151,39 @@ def attack_of(name: str, specification: Mapping[str, Any]) -> Attack:
     # A sweep looks like the attack it varies.
     parent = entries.get(sweep_of) or entry
     color_index = int(parent.get("color_index", len(entries)))
+    control = bool(entry.get("control"))
     return Attack(
         name,
         str(entry.get("label") or name),
         style.attack_style(color_index),
         color_index,
-        bool(entry.get("compared", True)),
+        bool(entry.get("compared", True)) and not control,
         sweep_of,
         str(entry.get("method") or ""),
+        control,
+        _point(name, entry, sweep_of),
     )
+
+
+def _point(name: str, entry: Mapping[str, Any], sweep_of: str | None) -> tuple[str, float] | None:
+    given = entry if sweep_of else entry.get("swept") or {}
+    option, value = given.get("option"), given.get("value")
+    if sweep_of and option is None:
+        # Named after it: {attack}-{option}-{value}.
+        option, _, value = name.removeprefix(f"{sweep_of}-").partition("-")
+    try:
+        return None if option is None or value is None else (str(option), float(value))
+    except (TypeError, ValueError):
+        return None
+
+
+def run_of(path: str, header: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return data set, model and attack of an attack artefact; raise ``InfoadvError`` if its header lacks one."""
+    found = (header.get("dataset"), header.get("model"), header.get("specification", {}).get("name"))
+    for key, value in zip(("dataset", "model", "specification.name"), found, strict=True):
+        if not isinstance(value, str):
+            raise InfoadvError(f"{path}: its header names no {key}; remove it and run the attack again.")
+    return found
 
 
 def ordered(names: Sequence[str], specification: Mapping[str, Any]) -> list[Attack]:
@@ -165,22 +195,19 @@ def ordered(names: Sequence[str], specification: Mapping[str, Any]) -> list[Atta
 def load(inputs: Sequence[str], specification: Mapping[str, Any]) -> Rows:
     """Read metric artefacts; raise ``InfoadvError`` if there is none, or if two hold the same attack.
 
-    The learned-similarity column ``lpips_{backbone}`` becomes ``lpips``, its backbone goes into the label.
+    What the columns are called and which way they point is read from the artefacts' own headers. The learned-similarity
+    column ``lpips_{backbone}`` becomes ``lpips``; its label names the backbone.
     """
     frames: list[pd.DataFrame] = []
     about: dict[str, dict[str, Any]] = {}
     backbones: set[str] = set()
     for path in inputs:
         frame, header = artifacts.load_rows(path, "metrics")
-        configured, stored = specification.get("metrics") or {}, header.get("metrics") or {}
-        declared = {
-            column: {**(configured.get(column) or {}), **(stored.get(column) or {})}
-            for column in [*configured, *stored]
-        }
+        declared = dict(header.get("metrics") or {})
         learned = [column for column in frame.columns if column.startswith("lpips")]
         for column in learned:
             backbones.add(column.removeprefix("lpips").removeprefix("_"))
-            declared["lpips"] = declared.pop(column, declared.get("lpips", {}))
+            declared["lpips"] = declared.pop(column, {})
         if len(backbones) > 1:
             raise InfoadvError(
                 f"{path}: LPIPS with the backbones {', '.join(sorted(backbones))} cannot share a column; "
@@ -202,20 +229,16 @@ def load(inputs: Sequence[str], specification: Mapping[str, Any]) -> Rows:
     everything["estimator"] = everything["estimator"].fillna("") if "estimator" in everything else ""
     everything["success"] = everything["success"].astype(bool)
     everything["success_float"] = everything["success_float"].astype(bool)
-    backbone = next(iter(backbones), "")
     columns = [*METRICS, *sorted(column for column in about if column not in METRICS)]
     return Rows(
         everything,
         list(dict.fromkeys(zip(everything["dataset"], everything["model"], strict=True))),
         ordered(list(everything["attack"].unique()), specification),
-        [_metric(column, about.get(column, {}), backbone) for column in columns if column in everything],
+        [_metric(column, about.get(column, {})) for column in columns if column in everything],
     )
 
 
-def _metric(column: str, about: Mapping[str, Any], backbone: str) -> Metric:
+def _metric(column: str, about: Mapping[str, Any]) -> Metric:
     label, math = NAMES.get(column, (str(about.get("label") or column),) * 2)
-    if column == "lpips":
-        label = math = f"LPIPS ({backbone})" if backbone else "LPIPS"
-    home = about.get("home") or ()
-    homes = tuple(part.strip() for part in home.split(",")) if isinstance(home, str) else tuple(home)
-    return Metric(column, label, math, str(about.get("better") or "none"), homes, _DECIMALS.get(column, 4))
+    home = tuple(filter(None, (part.strip() for part in (about.get("home") or "").split(","))))
+    return Metric(column, label, math, str(about.get("better") or "none"), home, _DECIMALS.get(column, 4))

@@ -84,6 +84,19 @@ def bootstrap_means(values: np.ndarray, settings: Settings) -> tuple[np.ndarray,
     return low, high
 
 
+def proportion(success: np.ndarray, settings: Settings) -> tuple[float, float]:
+    """Return Wilson's score interval (low, high) of a share, success (n,) bool; (NaN, NaN) without images.
+
+    A bootstrap of a share of 0 or 1 has no width, however few images there are. Source: Wilson 1927.
+    """
+    from scipy.stats import binomtest
+
+    if len(success) == 0:
+        return float("nan"), float("nan")
+    interval = binomtest(int(np.sum(success)), len(success)).proportion_ci(settings.confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
 def mean(values: np.ndarray) -> float:
     """Return the mean of the values that are defined (not NaN), or NaN if there is none."""
     values = np.asarray(values, dtype=np.float64)
@@ -91,15 +104,16 @@ def mean(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else float("nan")
 
 
-def median_with_failures(values: np.ndarray, success: np.ndarray) -> float:
-    """Return the median of values (n,) where a failed attack counts as infinitely far.
+def median_with_failures(values: np.ndarray, success: np.ndarray, settings: Settings) -> tuple[float, float, float]:
+    """Return the median of values (n,) where a failed attack counts as infinitely far, and its bootstrap interval.
 
-    >>> median_with_failures(np.array([1.0, 2.0, 0.1]), np.array([True, True, False]))
-    2.0
+    >>> median_with_failures(np.array([1.0, 1.0, 0.1]), np.array([True, True, True]), Settings(confidence=0.1))
+    (1.0, 1.0, 1.0)
     """
     if len(values) == 0:
-        return float("nan")
-    return float(np.median(np.where(np.asarray(success, dtype=bool), values, np.inf)))
+        return float("nan"), float("nan"), float("nan")
+    reached = np.where(np.asarray(success, dtype=bool), values, np.inf)
+    return float(np.median(reached)), *bootstrap(reached, settings, "median")
 
 
 def common_successes(rows: pd.DataFrame, attacks: Sequence[str]) -> set[int]:

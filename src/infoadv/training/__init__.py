@@ -59,6 +59,12 @@ COMMON = {
         "default": "float32",
         "description": "of the forward and backward pass",
     },
+    "seed": {
+        "type": "integer",
+        "minimum": 0,
+        "default": 0,
+        "description": "added to the seed of the run: networks that share it start from the same weights",
+    },
     "pgd_epsilon": {
         "type": "number",
         "exclusiveMinimum": 0,
@@ -240,9 +246,10 @@ def run(
     device = torch.device(device)
     dataset, _ = data.load(data_path)
     checkpoint = Path(checkpoint)
-    torch.manual_seed(seed)
     inputs: dict[str, str | Path] = {"data": data_path}
     training = specification.get("training", {})
+    seed += training.get("seed", 0)
+    torch.manual_seed(seed)
     if "factory" in specification:
         model = models.from_factory(specification["factory"], specification.get("options", {}))
         models.set_weights(model, artifacts.load_foreign_tensors(specification["weights"]), specification["weights"])
@@ -257,7 +264,18 @@ def run(
         )
         model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         identity = artifacts.canonical_json(
-            {"specification": specification, "seed": seed, "data": artifacts.file_digest(data_path)}
+            {
+                "specification": specification,
+                "seed": seed,
+                "device": device.type,
+                "threads": torch.get_num_threads(),
+                "data": artifacts.file_digest(data_path),
+                "code": [
+                    artifacts.file_digest(path)
+                    for folder in ("training", "models")
+                    for path in sorted((plugins.PACKAGE / folder).glob("*.py"))
+                ],
+            }
         )
         _train(model, dataset, training, seed, device, checkpoint, identity)
     model.eval()
@@ -266,6 +284,8 @@ def run(
     clean = accuracy(model, dataset.x_test, dataset.y_test, device)
     chance = float(np.bincount(dataset.y_test).max()) / len(dataset.y_test)
     if clean < chance + 0.1 * (1 - chance):
+        # Kept, the finished checkpoint would be taken up again and fail for ever.
+        checkpoint.unlink(missing_ok=True)
         raise TrainingError(
             f"clean accuracy {clean:.3f} is near chance ({chance:.3f}); raise training.epochs, change "
             "training.learning_rate, or check the labels."
@@ -286,6 +306,7 @@ def run(
         clean_accuracy=clean,
         pgd_accuracy=robust,
         pgd_epsilon=epsilon,
+        pgd_images=min(PGD_IMAGES, len(dataset.x_test)),
     )
     artifacts.save_tensors(out, models.weights_of(model), header)
     checkpoint.unlink(missing_ok=True)

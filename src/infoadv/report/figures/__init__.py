@@ -6,19 +6,12 @@ the artefacts. A new figure is one new file.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infoadv import InfoadvError, artifacts
+from infoadv import artifacts, report
 from infoadv.report import rendering, style
-
-
-def names() -> list[str]:
-    """Return the figures that can be drawn."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def draw(
@@ -36,9 +29,7 @@ def draw(
         There is no such figure, its section asks for something that is not there, or an input is missing, damaged or
         of another kind.
     """
-    if name not in names():
-        raise InfoadvError(f"no figure {name!r}; choose one of: {', '.join(names())}.")
-    module = importlib.import_module(f"{__name__}.{name}")
+    module = report.load("figures", name)
     with style.applied():
         figure, frame = module.draw(list(inputs), specification)
         style.save(figure, out_stem)

@@ -34,14 +34,14 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     truth[~np.isfinite(truth)] = np.nan
     estimate[~np.isfinite(estimate)] = np.nan
     first = int(tensors["first_success"][image])
-    name = header["specification"]["name"]
+    dataset, model, name = rows.run_of(path, header)
     attack = rows.attack_of(name, specification)
     estimator = "MINE" if header.get("estimator") == "mine" else str(header.get("estimator") or "attack's")
 
     figure = style.new_figure(style.COLUMN_WIDTH, 3.1)
     upper, lower = figure.subplots(2, 1, sharex=True)
     index = int(tensors["index"][image])
-    style.entitle(upper, f"{attack.label}\n{header['dataset']}, {header['model']}, test image {index}", 2.9)
+    style.entitle(upper, f"{attack.label}\n{dataset}, {model}, test image {index}", 2.9)
     upper.axhline(0, color="black", linewidth=0.7)
     upper.plot(step, margin, color=style.COLORS[0])
     upper.set_ylabel("margin (logits)")
@@ -65,8 +65,8 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     figure.legend([*handles, patch], [*labels, "past the boundary"], loc="outside lower center", ncols=2)
     numbers = pd.DataFrame(
         {
-            "dataset": header["dataset"],
-            "model": header["model"],
+            "dataset": dataset,
+            "model": model,
             "attack": name,
             "index": index,
             "first_success": first,
@@ -82,7 +82,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
 def _choose(inputs: Sequence[str], wanted: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     for path in inputs:
         header = artifacts.read_header(path, "attack")
-        found = {"dataset": header["dataset"], "model": header["model"], "attack": header["specification"]["name"]}
+        found = dict(zip(("dataset", "model", "attack"), rows.run_of(path, header), strict=True))
         if any(wanted.get(key) not in (None, value) for key, value in found.items()):
             continue
         if "trace_step" in artifacts.load_tensors(path, "attack")[0]:

@@ -13,13 +13,15 @@ from infoadv.report import labels, statistics, style
 from infoadv.report.rows import load
 
 DEFAULT = ("ssim", "haarpsi")
+_COLUMNS = ("dataset", "model", "attack", "metric", "passes", "asr", "n", "mean", "low", "high")
 
 
 def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure from metric artefacts: a row of panels per target model, a panel per ``figure.metrics``.
 
     A point is an attack: mean passes over all its images against its mean similarity on the common successes, with the
-    bootstrap interval of the latter. Hollow: an attack that is not compared.
+    bootstrap interval of the latter. Hollow: an attack that is not compared. A control costs nothing and buys nothing, so
+    it is left out.
     """
     rows = load(inputs, specification)
     settings = statistics.Settings.of(specification)
@@ -27,11 +29,11 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     metrics = [rows.metric(column) for column in wanted]
     metrics = [metric for metric in metrics if rows.frame[metric.column].notna().any()] or metrics[:1]
     records: list[dict[str, Any]] = []
-    for dataset, model in rows.targets:
-        common = rows.common(dataset, model)
-        for attack in rows.attacks_on(dataset, model):
+    drawn = {target: [a for a in rows.attacks_on(*target) if not a.control] for target in rows.targets}
+    for (dataset, model), shown in drawn.items():
+        for attack in shown:
             own = rows.of(dataset, model, attack.name)
-            shared = own[own["success"] & own["index"].isin(common)]
+            shared = rows.averaged(dataset, model, attack)
             for metric in metrics:
                 values = shared[metric.column].to_numpy(dtype=np.float64)
                 low, high = statistics.bootstrap(values, settings)
@@ -49,9 +51,9 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
                         "high": high,
                     }
                 )
-    numbers = pd.DataFrame(records)
+    numbers = pd.DataFrame(records, columns=list(_COLUMNS))
     attacks = {attack.name: attack for attack in rows.attacks}
-    most = max(len(rows.attacks_on(*target)) for target in rows.targets)
+    most = max(map(len, drawn.values()))
     height = 1.9 + 0.075 * max(0, most - 6)
     figure = style.new_figure(style.TEXT_WIDTH, height * len(rows.targets) + 0.25)
     panels = figure.subplots(len(rows.targets), len(metrics), squeeze=False)

@@ -1,4 +1,7 @@
-"""How a metric is distributed over images, by attack, on the images where all compared attacks succeed."""
+"""How a metric is distributed over images, by attack, on the images where all compared attacks succeed.
+
+Controls are shown on the same images beside the attacks, whether or not they turn them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     """Return the figure from metric artefacts: a row of panels per target model, a panel per ``figure.metrics``.
 
     A box holds the middle half of the images, its whiskers the middle nine tenths, the bar is the median, the diamond
-    the mean. The frame holds these numbers.
+    the mean. A control's box is white. The frame holds these numbers.
     """
     import seaborn
 
@@ -30,20 +33,19 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     metrics = [rows.metric(column) for column in wanted]
     # Configured for no data set here, such as a colour difference of gray images: no empty column for it.
     metrics = [metric for metric in metrics if rows.frame[metric.column].notna().any()] or metrics[:1]
-    panels_of = [(*target, rows.attacks_on(*target, compared=True)) for target in rows.targets]
+    panels_of = [(*target, [a for a in rows.attacks_on(*target) if a.compared or a.control]) for target in rows.targets]
     heights = [max(4, len(attacks)) * 0.12 for *_, attacks in panels_of]
     figure = style.new_figure(style.TEXT_WIDTH, sum(heights) + 0.55 * len(heights) + 0.3)
     panels = figure.subplots(len(panels_of), len(metrics), squeeze=False, sharey="row", height_ratios=heights)
     records: list[dict[str, Any]] = []
     for line, (dataset, model, attacks) in enumerate(panels_of):
         common = rows.common(dataset, model)
-        shared = rows.of(dataset, model)
-        shared = shared[shared["index"].isin(common)]
+        shared = pd.concat([rows.averaged(dataset, model, attack) for attack in attacks] or [rows.frame[:0]])
         names = [attack.name for attack in attacks]
-        colors = {attack.name: _light(attack.style.color) for attack in attacks}
+        colors = {a.name: to_rgb("white") if a.control else _light(a.style.color) for a in attacks}
         for column, metric in enumerate(metrics):
             axes = panels[line, column]
-            values = shared.loc[shared["attack"].isin(names), ["attack", metric.column]].dropna()
+            values = shared[["attack", metric.column]].dropna()
             values = values[np.isfinite(values[metric.column])]
             summaries = _summaries(dataset, model, metric.column, values, names)
             similar = metric.better == "higher" and len(values) > 0 and values[metric.column].between(0, 1).all()
@@ -99,7 +101,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
                 records += summaries
             axes.set_xlabel(f"{metric.math} {metric.arrow}".strip() if line == len(panels_of) - 1 else "")
             axes.set_ylabel("")
-            axes.set_yticks(range(len(names)), [style.plain(attack.label) for attack in attacks])
+            axes.set_yticks(range(len(names)), [style.plain(attack.title) for attack in attacks])
             axes.tick_params(axis="y", length=0)
         title = f"{dataset}, {model} ({len(common)} common success{'' if len(common) == 1 else 'es'})"
         # An empty title keeps the room; the text itself may run over the neighbouring panels.

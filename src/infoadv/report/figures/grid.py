@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from infoadv import InfoadvError, artifacts
 from infoadv.report import style
-from infoadv.report.rows import Attack, attack_of, ordered
+from infoadv.report.rows import Attack, attack_of, ordered, run_of
 
 _SCALES = (1, 2, 3, 5, 10, 20, 30, 50, 100)
 #: Inches.
@@ -40,7 +40,8 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     ``figure.images`` (default 4) images are shown, the first ones of the artefacts in such an order that classes do not
     repeat before all were shown: results have no say in it. ``figure.attacks`` chooses attacks and their order,
     ``figure.model`` the target model, ``figure.scale`` the factor on perturbations (default: the largest round one at
-    which the attack of median strength is hardly clipped; a stronger attack's perturbation may be).
+    which the attack of median strength is hardly clipped; a stronger attack's perturbation may be). A control is shown with
+    its own prediction: it cannot fail.
     """
     wanted = specification.get("figure") or {}
     data_path, attack_paths, metric_paths = _by_kind(inputs)
@@ -101,18 +102,14 @@ def _by_kind(inputs: Sequence[str]) -> tuple[str, list[str], list[str]]:
 
 def _attacks(paths: Sequence[str], dataset: str | None, model: str | None) -> tuple[str, dict[str, Loaded]]:
     """Return the model (the one asked for, else the first) and the artefacts of the attacks on it, by name."""
-    headers = [(path, artifacts.read_header(path, "attack")) for path in paths]
-    headers = [(path, header) for path, header in headers if dataset in (None, header["dataset"])]
-    models = list(dict.fromkeys(header["model"] for _, header in headers))
+    runs = [(path, *run_of(path, artifacts.read_header(path, "attack"))) for path in paths]
+    runs = [run for run in runs if dataset in (None, run[1])]
+    models = list(dict.fromkeys(run[2] for run in runs))
     if not models:
         raise InfoadvError(f"the grid figure has no attack artefact of data set {dataset!r}.")
     # The same figure section serves all data sets, and a model may exist for some of them only.
     chosen = str(model if model in models else models[0])
-    return chosen, {
-        header["specification"]["name"]: artifacts.load_tensors(path, "attack")
-        for path, header in headers
-        if header["model"] == chosen
-    }
+    return chosen, {name: artifacts.load_tensors(path, "attack") for path, _, model_, name in runs if model_ == chosen}
 
 
 def _chosen(
@@ -206,7 +203,7 @@ def _layout(attacks: Sequence[Attack], images: int, beside: bool) -> _Layout:
     blocks = [list(attacks[start : start + size]) for start in range(0, len(attacks), size)]
     cell = min(_LARGEST_CELL, room / (1 + per_cell * size) - 1.5 * _GAP)
     span = cell * per_cell
-    header = [max(len(_wrapped(attack.label, span)) for attack in block) for block in blocks]
+    header = [max(len(_wrapped(attack.title, span)) for attack in block) for block in blocks]
     layout = _Layout(beside, blocks, cell, header, 0.0)
     height = 0.14 + sum(lines * _LINE + 0.04 + images * layout.row for lines in header)
     return _Layout(beside, blocks, cell, header, height)
@@ -262,7 +259,7 @@ def _compose(
         ]
         write(_MARGIN + layout.cell / 2, y + header * _LINE, "clean", va="bottom", fontweight="bold")
         for x, attack in zip(starts, block, strict=True):
-            text = "\n".join(style.plain(part) for part in _wrapped(attack.label, layout.span))
+            text = "\n".join(style.plain(part) for part in _wrapped(attack.title, layout.span))
             write(x + layout.span / 2, y + header * _LINE, text, va="bottom", fontweight="bold", linespacing=1.0)
         y += header * _LINE + 0.04
         for index, label in zip(indices, labels, strict=True):
@@ -272,18 +269,21 @@ def _compose(
             write(_MARGIN + layout.cell / 2, below + _LINE, f"no. {index}", color="#555555")
             for x, attack in zip(starts, block, strict=True):
                 entry = shown[attack.name, index]
-                picture(x, y, entry.adversarial, None if entry.success else style.FAILED)
+                failed = not entry.success and not attack.control
+                picture(x, y, entry.adversarial, style.FAILED if failed else None)
                 delta = np.clip(0.5 + scale * entry.perturbation, 0, 1)
                 beside = (x + layout.cell + _GAP, y) if layout.beside else (x, y + layout.cell + _GAP)
                 picture(*beside, delta)
                 under = y + layout.cell * (1 if layout.beside else 2) + (0 if layout.beside else _GAP) + 0.02
-                _describe(write, x + layout.span / 2, under, entry, names, layout)
+                _describe(write, x + layout.span / 2, under, entry, names, layout, failed=failed)
             y += layout.row
     return figure
 
 
-def _describe(write: Any, x: float, y: float, entry: _Shown, names: Sequence[str], layout: _Layout) -> None:
-    if not entry.success:
+def _describe(
+    write: Any, x: float, y: float, entry: _Shown, names: Sequence[str], layout: _Layout, *, failed: bool
+) -> None:
+    if failed:
         write(x, y, "failed", color=style.FAILED, fontweight="bold")
     elif entry.prediction is not None:
         write(x, y, _fitted(f"\u2192 {names[entry.prediction]}", layout.span))

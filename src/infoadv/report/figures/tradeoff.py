@@ -7,6 +7,9 @@ Three questions, a column of panels each, a row per target model:
 - *a larger budget?* For sweeps over a budget: success against the mean similarity of all images attacked.
 - *a clearer mistake?* For sweeps over confidence, where success says nothing because it is nearly always 1: the margin
   that is reached against the mean similarity of the successes.
+
+A family begins with the attack that its sweep varies, if that has a value of the option itself. Controls do not succeed
+or fail, so they are left out.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
         columns=list(_COLUMNS),
     )
     kinds = [kind for kind in ("survival", "budget", "confidence") if (numbers["panel"] == kind).any()] or ["survival"]
-    shown = [attack for attack in rows.attacks if attack.sweep_of is None]
+    shown = [attack for attack in rows.attacks if attack.sweep_of is None and not attack.control]
     parents = {attack.sweep_of for attack in rows.attacks if attack.sweep_of}
     shown_names = {attack.name for attack in shown}
     # A family whose own attack is not in the inputs still needs its name in the legend.
@@ -94,6 +97,8 @@ def _survival(rows: Rows, column: str) -> list[dict[str, Any]]:
     records = []
     for dataset, model in rows.targets:
         for attack in rows.attacks_on(dataset, model):
+            if attack.control:
+                continue
             own = rows.of(dataset, model, attack.name)
             won = np.sort(own.loc[own["success"], column].dropna().to_numpy(dtype=np.float64))[::-1]
             base = {
@@ -111,17 +116,31 @@ def _survival(rows: Rows, column: str) -> list[dict[str, Any]]:
     return records
 
 
+def _families(rows: Rows, dataset: str, model: str) -> dict[tuple[str, str, float], Attack]:
+    """Return the attacks of the sweeps on one target model by (family, option, value), the swept attacks included."""
+    present = set(rows.of(dataset, model)["attack"])
+    attacks = [attack for attack in rows.attacks if attack.name in present]
+    found: dict[tuple[str, str, float], Attack] = {}
+    for attack in attacks:
+        if attack.sweep_of is None:
+            continue
+        if attack.point is None:
+            raise InfoadvError(f"{attack.name}: the trade-off figure draws sweeps over numbers; take this one out.")
+        found[attack.sweep_of, *attack.point] = attack
+    # The swept attack may run where its sweep does not.
+    swept = {(family, option) for family, option, _ in found}
+    for attack in attacks:
+        if attack.sweep_of is None and attack.point and (attack.name, attack.point[0]) in swept:
+            found.setdefault((attack.name, *attack.point), attack)
+    return found
+
+
 def _sweeps(rows: Rows, column: str) -> list[dict[str, Any]]:
     """Return a point for every value of every sweep; the attack of a row is the family."""
     records = []
-    for attack in rows.attacks:
-        if attack.sweep_of is None:
-            continue
-        option, value = attack.swept
-        for dataset, model in rows.targets:
+    for dataset, model in rows.targets:
+        for (family, option, value), attack in _families(rows, dataset, model).items():
             own = rows.of(dataset, model, attack.name)
-            if own.empty:
-                continue
             won = own[own["success"]]
             confident = option == _CONFIDENCE
             records.append(
@@ -129,7 +148,7 @@ def _sweeps(rows: Rows, column: str) -> list[dict[str, Any]]:
                     "panel": "confidence" if confident else "budget",
                     "dataset": dataset,
                     "model": model,
-                    "attack": attack.sweep_of,
+                    "attack": family,
                     "option": option,
                     "value": value,
                     "x": float(won["margin"].median()) if confident else own["success"].mean(),

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infoadv import InfoadvError
+from infoadv import report
 from infoadv.report import rendering
-
-
-def names() -> list[str]:
-    """Return the tables that can be written."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def write(name: str, inputs: Sequence[str], specification: Mapping[str, Any], out_dir: str | Path) -> None:
@@ -25,7 +18,4 @@ def write(name: str, inputs: Sequence[str], specification: Mapping[str, Any], ou
     InfoadvError
         There is no such table, or an input is missing, damaged or of another kind.
     """
-    if name not in names():
-        raise InfoadvError(f"no table {name!r}; choose one of: {', '.join(names())}.")
-    module = importlib.import_module(f"{__name__}.{name}")
-    rendering.write(module.build(list(inputs), specification), name, out_dir)
+    rendering.write(report.load("tables", name).build(list(inputs), specification), name, out_dir)

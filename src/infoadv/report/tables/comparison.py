@@ -1,4 +1,7 @@
-"""Each attack against the reference attack, image by image, on the images where both succeed."""
+"""Each attack against the reference attack, image by image, on the images where both succeed.
+
+A control is compared on all images where the reference succeeds: it is not there to succeed.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     """
     rows = load(inputs, specification)
     settings = statistics.Settings.of(specification)
-    available = [attack.name for attack in rows.attacks if attack.sweep_of is None]
+    available = [attack.name for attack in rows.attacks if attack.sweep_of is None and not attack.control]
     if settings.reference not in available:
         raise InfoadvError(
             f"statistics.reference: {settings.reference!r} is not among the attacks of the table; "
@@ -83,11 +86,13 @@ def _frame(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
 def _compared(
     rows: Rows, dataset: str, model: str, attack: Attack, settings: statistics.Settings
 ) -> list[dict[str, Any]]:
-    def won(name: str) -> pd.DataFrame:
-        own = rows.of(dataset, model, name)
-        return own[own["success"]].set_index("index").sort_index()
+    def of(name: str) -> pd.DataFrame:
+        return rows.of(dataset, model, name).set_index("index").sort_index()
 
-    ours, theirs = won(attack.name), won(settings.reference)
+    ours, theirs = of(attack.name), of(settings.reference)
+    theirs = theirs[theirs["success"]]
+    if not attack.control:
+        ours = ours[ours["success"]]
     both = ours.index.intersection(theirs.index)
     records = []
     for metric in _judged(rows):
@@ -128,7 +133,7 @@ def _sections(rows: Rows, frame: pd.DataFrame) -> tuple[list[Metric], list[tuple
         for name, group in part.groupby("attack", sort=False):
             estimator = rows.of(dataset, model, name)["estimator"].iloc[0]
             found = group.set_index("metric")
-            line = [Cell(attacks[name].label), Cell(str(found["n"].max()))]
+            line = [Cell(attacks[name].title), Cell(str(found["n"].max()))]
             for metric in metrics:
                 entry = found.loc[metric.column]
                 line.append(
@@ -148,13 +153,19 @@ def _label(rows: Rows, name: str) -> str:
     return next(attack.label for attack in rows.attacks if attack.name == name)
 
 
+def _note(rows: Rows) -> str:
+    if not any(attack.control for attack in rows.attacks):
+        return ""
+    return " Control: over the images on which the reference succeeds, whatever its own success."
+
+
 def _markdown(rows: Rows, frame: pd.DataFrame, settings: statistics.Settings) -> str:
     metrics, sections = _sections(rows, frame)
     text = (
         f"Mean difference, attack minus {_label(rows, settings.reference)}, over the n images on which both succeed. "
         f"Bold: the attack is better, italic: the reference is better (Wilcoxon signed-rank, Holm-corrected over the "
         f"tests on a target model, {statistics.ALPHA:g}); otherwise no difference was found. "
-        "\u2020: the metric that the attack itself optimises.\n"
+        f"\u2020: the metric that the attack itself optimises.{_note(rows)}\n"
     )
     header = ["Attack", "n", *(f"{metric.label} {metric.arrow}" for metric in metrics)]
     for title, lines in sections:
@@ -173,7 +184,7 @@ def _latex(rows: Rows, frame: pd.DataFrame, settings: statistics.Settings) -> st
             f"Mean difference, attack minus {tex(_label(rows, settings.reference))}, over the $n$ images on which both "
             r"succeed. Bold: the attack is better, italic: the reference is better (Wilcoxon signed-rank, "
             rf"Holm-corrected over the tests on a target model, {statistics.ALPHA:g}). $^\dagger$: the metric that the "
-            r"attack itself optimises."
+            rf"attack itself optimises.{_note(rows)}"
         )
         header = ["Attack", "$n$", *(metric.math + tex_arrow(metric.better) for metric in chosen)]
         parts = [

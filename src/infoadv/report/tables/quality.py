@@ -1,8 +1,9 @@
 """What each attack achieves: success, distance, similarity, information and cost, a row per target model and attack.
 
 A metric's value is its mean over the images on which all compared attacks, and the row's own attack, succeed; cost
-and success are over all images; ``l2_median`` is over all images with failures at infinity. Budget-sweep attacks
-belong to the trade-off figure and are left out.
+and success are over all images; ``l2_median`` is over all images with failures at infinity. A control's metrics are over
+all those common successes, whatever its own success, and it has no ``l2_median``, since it does not fail. Budget-sweep
+attacks belong to the trade-off figure and are left out.
 """
 
 from __future__ import annotations
@@ -30,14 +31,13 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
 
 def _frame(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
     extra = [metric.column for metric in rows.metrics if metric.column not in METRICS]
-    intervals = ["asr", *METRICS]
+    intervals = ["asr_float", "asr", *METRICS]
     columns = [*_LEADING, *METRICS, "forwards", "backwards"]
     columns += [f"{column}_{end}" for column in intervals for end in ("low", "high")]
-    columns += ["n_common", "l2_median"]
+    columns += ["n_common", "l2_median", "l2_median_low", "l2_median_high"]
     columns += [name for column in extra for name in (column, f"{column}_low", f"{column}_high")]
     records = []
     for dataset, model in rows.targets:
-        common = rows.common(dataset, model)
         for attack in rows.attacks_on(dataset, model):
             own = rows.of(dataset, model, attack.name)
             success = own["success"].to_numpy()
@@ -51,10 +51,13 @@ def _frame(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
                 "asr": success.mean(),
                 "forwards": own["forwards"].mean(),
                 "backwards": own["backwards"].mean(),
-                "l2_median": statistics.median_with_failures(own["l2"].to_numpy(), success),
             }
-            record["asr_low"], record["asr_high"] = statistics.bootstrap(success, settings)
-            shared = own[success & own["index"].isin(common).to_numpy()]
+            for column, share in (("asr_float", own["success_float"].to_numpy()), ("asr", success)):
+                record[f"{column}_low"], record[f"{column}_high"] = statistics.proportion(share, settings)
+            if not attack.control:
+                median = statistics.median_with_failures(own["l2"].to_numpy(), success, settings)
+                record["l2_median"], record["l2_median_low"], record["l2_median_high"] = median
+            shared = rows.averaged(dataset, model, attack)
             record["n_common"] = len(shared)
             values = shared[[*METRICS, *extra]].to_numpy(dtype=np.float64)
             low, high = statistics.bootstrap_means(values, settings)
@@ -119,7 +122,7 @@ def _cells(rows: Rows, part: pd.DataFrame, columns: Sequence[str]) -> list[list[
         ]
     return [
         [
-            Cell(attacks[name].label),
+            Cell(attacks[name].title),
             *(Cell(texts[c][i], strong=bool(strong[c][i]), home=bool(home[c][i])) for c in columns),
         ]
         for i, name in enumerate(part["attack"])
@@ -136,11 +139,17 @@ def _parts(rows: Rows, frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return parts
 
 
+def _note(rows: Rows) -> str:
+    if not any(attack.control for attack in rows.attacks):
+        return ""
+    return " Control: over all images on which the compared attacks succeed, whatever its own success."
+
+
 def _markdown(rows: Rows, frame: pd.DataFrame) -> str:
     text = (
         "Means over the images on which all compared attacks and the row's own attack succeed; success and cost over "
-        "all images; L2 median over all images, failures infinite. Bold: best of the compared attacks. "
-        "\u2020: the metric that the attack itself optimises.\n"
+        "all images; L2 median over all images, failures infinite. Information in nats. Bold: best of the compared "
+        f"attacks. \u2020: the metric that the attack itself optimises.{_note(rows)}\n"
     )
     for title, part in _parts(rows, frame):
         text += f"\n### {title}\n"
@@ -154,8 +163,8 @@ def _markdown(rows: Rows, frame: pd.DataFrame) -> str:
 def _latex(rows: Rows, frame: pd.DataFrame) -> str:
     note = (
         r"Means over the images on which all compared attacks and the row's own succeed; success and cost over all "
-        r"images; median with failures infinite. Bold: best of the compared attacks; $^\dagger$: the metric that the "
-        r"attack itself optimises."
+        r"images; median with failures infinite. Information in nats. Bold: best of the compared attacks; "
+        rf"$^\dagger$: the metric that the attack itself optimises.{_note(rows)}"
     )
     tables = []
     for title, columns in _groups(rows, frame):

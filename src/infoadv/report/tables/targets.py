@@ -41,8 +41,9 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
         for row in frame.to_dict("records")
     ]
     caption = (
-        r"Target models. Accuracies are shares of the whole test part; PGD accuracy is against projected gradient "
-        r"descent in $L_\infty$ at the budget in brackets."
+        r"Target models. Clean accuracy is over the whole test part; PGD accuracy is over the first 1,000 test images "
+        r"(all where there are fewer), against projected gradient descent in $L_\infty$ with 20 steps at the budget in "
+        r"brackets."
     )
     return Table(
         frame, markdown_table(names, lines, left=3), latex_table(names, [("", lines)], caption, "targets", left=3)

@@ -1,0 +1,41 @@
+"""Shared by all tests: one thread, and two artefacts that take a moment to make."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+# Before torch is imported: tests are small, and their sums must not depend on the number of cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def digits_data(tmp_path_factory):
+    """Return the path of a data artefact: 500 and 200 of the digits, 16 px."""
+    from infoadv import data
+    from infoadv.data.digits import digits
+
+    full = digits(None, size=16, test=200)
+    dataset = data.Dataset(full.x_train[:500], full.y_train[:500], full.x_test, full.y_test, full.class_names)
+    path = tmp_path_factory.mktemp("data") / "digits.safetensors"
+    data.save(path, dataset, {"source": "digits", "size": 16, "test": 200})
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained_model(digits_data, tmp_path_factory):
+    """Return the path of a small_cnn artefact trained on ``digits_data``."""
+    import toys
+    from infoadv import training
+
+    folder = tmp_path_factory.mktemp("model")
+    training.run(
+        digits_data,
+        toys.specification(epochs=8),
+        seed=0,
+        device="cpu",
+        checkpoint=folder / "small.ckpt.safetensors",
+        out=folder / "small.safetensors",
+    )
+    return folder / "small.safetensors"

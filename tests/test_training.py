@@ -1,0 +1,365 @@
+"""Training: a function of data, specification and seed, whatever interrupts it, and a fail-safe against bad networks."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import toys
+from infoadv import artifacts, data, models, plugins, training
+from infoadv.training import TrainingError, augment, learning_rate_at, pgd_accuracy, recipes
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def train(digits_data, tmp_path):
+    """Return a function that trains into ``tmp_path`` and returns the artefact's path."""
+
+    def run(name="model", *, seed=0, data_path=digits_data, **options):
+        out = tmp_path / f"{name}.safetensors"
+        training.run(
+            data_path,
+            toys.specification(**options),
+            seed=seed,
+            device="cpu",
+            checkpoint=checkpoint(tmp_path, name),
+            out=out,
+        )
+        return out
+
+    return run
+
+
+def checkpoint(folder, name="model"):
+    return folder / f"{name}.ckpt.safetensors"
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a training."""
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Return a function that lets a training be interrupted in the middle of an epoch (counted from 1)."""
+    original = augment
+
+    def after(epoch, steps=10):
+        calls = 0
+
+        def counted(images, kinds, generator):
+            nonlocal calls
+            calls += 1
+            if calls == (epoch - 1) * steps + 4:
+                monkeypatch.setattr(training, "augment", original)
+                raise Interrupted
+            return original(images, kinds, generator)
+
+        monkeypatch.setattr(training, "augment", counted)
+
+    return after
+
+
+# One specification, one network
+
+
+def test_same_seed_same_bytes(train):
+    options = {"augment": ["flip", "crop"], "label_smoothing": 0.1}
+    first = train("first", **options).read_bytes()
+    assert train("second", **options).read_bytes() == first
+    assert train("third", seed=1, **options).read_bytes() != first
+
+
+def test_what_the_header_says(trained_model, digits_data):
+    header = artifacts.read_header(trained_model, "model")
+    assert header["specification"] == toys.specification(epochs=8)
+    assert header["dataset_shape"] == [1, 16, 16]
+    assert header["classes"] == 10
+    assert header["inputs"] == {"data": artifacts.file_digest(digits_data)}
+    assert header["pgd_epsilon"] == 0.1
+    model, _ = models.load(trained_model)
+    dataset, _ = data.load(digits_data)
+    assert header["clean_accuracy"] == training.accuracy(model, dataset.x_test, dataset.y_test, CPU)
+    assert header["clean_accuracy"] > 0.8
+    assert header["pgd_accuracy"] == pgd_accuracy(model, dataset.x_test, dataset.y_test, CPU, 0.1, 0)
+    assert header["parameters_count"] == sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("recipe", list(plugins.schemas("training")))
+def test_an_interrupted_training_goes_on_to_the_same_bytes(train, interrupt, tmp_path, capsys, recipe):
+    options = {"recipe": recipe, "epochs": 3, "augment": ["crop"]}
+    whole = train("whole", **options).read_bytes()
+    for epoch in (1, 3):
+        interrupt(epoch)
+        with pytest.raises(Interrupted):
+            train(f"cut{epoch}", **options)
+        assert not (tmp_path / f"cut{epoch}.safetensors").exists()
+        assert checkpoint(tmp_path, f"cut{epoch}").exists() == (epoch > 1)
+        capsys.readouterr()
+        assert train(f"cut{epoch}", **options).read_bytes() == whole
+        assert ("resumed after epoch 2" in capsys.readouterr().err) == (epoch > 1)
+        assert not checkpoint(tmp_path, f"cut{epoch}").exists()
+
+
+def test_dropout_and_batch_statistics_go_on_as_well(train, interrupt, monkeypatch):
+    """Dropout draws from the global generator; batch normalisation has buffers."""
+
+    def network(shape, classes, *, width):
+        return nn.Sequential(
+            nn.Conv2d(1, width, 4, stride=4),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Dropout(0.3),
+            nn.Linear(16 * width, classes),
+        )
+
+    load = plugins.load
+    monkeypatch.setattr(plugins, "load", lambda folder, name: network if folder == "models" else load(folder, name))
+    whole = train("whole", width=8).read_bytes()
+    interrupt(2)
+    with pytest.raises(Interrupted):
+        train("cut", width=8)
+    assert train("cut", width=8).read_bytes() == whole
+
+
+KILLED = """
+import os, signal, sys
+import toys
+from infoadv import training
+
+steps, original = 0, training.augment
+
+def deadly(*arguments):
+    global steps
+    steps += 1
+    if steps == 15:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments)
+
+training.augment = deadly
+training.run(sys.argv[1], toys.specification(), seed=0, device="cpu", checkpoint=sys.argv[2], out=sys.argv[3])
+"""
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(train, digits_data, tmp_path, capsys):
+    whole = train("whole").read_bytes()
+    paths = [str(path) for path in (digits_data, checkpoint(tmp_path), tmp_path / "model.safetensors")]
+    command = [sys.executable, "-c", KILLED, *paths]
+    environment = {"PYTHONPATH": f"{plugins.PACKAGE.parent}:{Path(__file__).parent}", "OMP_NUM_THREADS": "1"}
+    killed = subprocess.run(command, env=environment, stderr=subprocess.PIPE, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert checkpoint(tmp_path).exists()
+    capsys.readouterr()
+    assert train().read_bytes() == whole
+    assert "resumed after epoch 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["truncated", "text", "other options", "other seed", "other data", "other device"])
+def test_a_checkpoint_that_is_of_no_use_is_ignored(train, interrupt, digits_data, tmp_path, capsys, kind):
+    whole = train("whole").read_bytes()
+    path = checkpoint(tmp_path)
+    interrupt(2)
+    options = {}
+    if kind == "other options":
+        options["weight_decay"] = 0.0
+    elif kind == "other seed":
+        options["seed"] = 5
+    elif kind == "other data":
+        dataset, _ = data.load(digits_data)
+        options["data_path"] = tmp_path / "other.safetensors"
+        data.save(options["data_path"], dataset, {"source": "another"})
+    with pytest.raises(Interrupted):
+        train(**options)
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[:-10])
+    elif kind == "text":
+        path.write_text("not a checkpoint")
+    elif kind == "other device":
+        tensors, header = artifacts.load_tensors(path)
+        identity = header["specification"]["identity"].replace('"cpu"', '"cuda"')
+        artifacts.save_tensors(path, tensors, header | {"specification": {"identity": identity}})
+    capsys.readouterr()
+    assert train().read_bytes() == whole
+    assert "resumed" not in capsys.readouterr().err
+
+
+def test_data_smaller_than_a_batch(train):
+    assert artifacts.read_header(train(batch_size=1000, epochs=20))["clean_accuracy"] > 0.2
+
+
+# Networks that nobody should attack
+
+
+def test_accuracy_near_chance_is_an_error(train, digits_data, tmp_path):
+    dataset, _ = data.load(digits_data)
+    labels = np.random.default_rng(0).integers(0, 10, len(dataset.y_train))
+    shuffled = data.Dataset(dataset.x_train, labels, dataset.x_test, dataset.y_test, dataset.class_names)
+    data.save(tmp_path / "shuffled.safetensors", shuffled, {"source": "shuffled"})
+    with pytest.raises(TrainingError, match="near chance.*check the labels"):
+        train(data_path=tmp_path / "shuffled.safetensors")
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_loss_that_is_no_number_is_an_error(train, tmp_path):
+    with pytest.raises(TrainingError, match=r"loss is (nan|inf) in epoch .*lower training\.learning_rate"):
+        train(learning_rate=1e20, epochs=3)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+# What happens in a step
+
+
+def test_crop_shifts_the_image():
+    images = torch.rand(40, 2, 16, 16, generator=torch.Generator().manual_seed(0))
+    shifted = augment(images, ["crop"], torch.Generator().manual_seed(1))
+    assert shifted.shape == images.shape
+    padded = nn.functional.pad(images, (2, 2, 2, 2), mode="reflect")
+    found = set()
+    for image, whole in zip(shifted, padded, strict=True):
+        places = [(y, x) for y in range(5) for x in range(5) if torch.equal(whole[:, y : y + 16, x : x + 16], image)]
+        assert len(places) == 1
+        found.update(places)
+    assert len(found) > 12
+
+
+def test_flip_mirrors_half_of_the_images():
+    images = torch.rand(200, 3, 5, 8)
+    flipped = augment(images, ["flip"], torch.Generator().manual_seed(1))
+    mirrored = [torch.equal(one, other.flip(2)) for one, other in zip(flipped, images, strict=True)]
+    same = [torch.equal(one, other) for one, other in zip(flipped, images, strict=True)]
+    assert all(a != b for a, b in zip(mirrored, same, strict=True))
+    assert 70 < sum(mirrored) < 130
+
+
+@pytest.mark.parametrize("kinds", [[], ["flip"], ["crop"], ["crop", "flip"]])
+def test_augmentation_is_a_function_of_the_generator(kinds):
+    images = torch.rand(20, 1, 16, 18)
+    once, again, other = (augment(images, kinds, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
+    assert torch.equal(once, again)
+    assert torch.equal(once, other) == (not kinds)
+    assert once.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_learning_rate_goes_up_and_down():
+    rates = [learning_rate_at(step / 1000, 0.4) for step in range(1000)]
+    assert rates[0] == 0
+    assert max(rates) == rates[200] == pytest.approx(0.4)
+    assert rates[100] == pytest.approx(0.2)
+    assert rates[600] == pytest.approx(0.2)
+    assert 0 < rates[-1] < 0.001
+    assert rates[:201] == sorted(rates[:201])
+    assert rates[200:] == sorted(rates[200:], reverse=True)
+
+
+def test_training_follows_the_schedule(train, monkeypatch):
+    asked = []
+
+    def schedule(progress, peak):
+        asked.append((progress, peak))
+        return learning_rate_at(progress, peak)
+
+    monkeypatch.setattr(training, "learning_rate_at", schedule)
+    train(epochs=2, learning_rate=0.2)
+    assert {peak for _, peak in asked} == {0.2}
+    assert sorted({progress for progress, _ in asked}) == [step / 20 for step in range(20)]
+
+
+def test_bfloat16(train):
+    path = train(precision="bfloat16", epochs=4)
+    tensors, header = artifacts.load_tensors(path, "model")
+    assert header["clean_accuracy"] > 0.3
+    assert {array.dtype for array in tensors.values()} == {np.dtype(np.float32)}
+
+
+# Robustness
+
+
+def test_pgd_stays_in_the_ball_and_in_the_box(trained_model, digits_data, monkeypatch):
+    model, _ = models.load(trained_model)
+    dataset, _ = data.load(digits_data)
+    seen = []
+
+    def step(network, images, labels, delta, epsilon, length):
+        moved = recipes.linf_step(network, images, labels, delta, epsilon, length)
+        for change in (delta, moved):
+            seen.append(
+                (float(change.abs().max()), float((images + change).min()), float((images + change).max()), length)
+            )
+        return moved
+
+    monkeypatch.setattr(training, "linf_step", step)
+    pgd_accuracy(model, dataset.x_test[:50], dataset.y_test[:50], CPU, 0.08, 0)
+    assert len(seen) == 2 * training.PGD_STEPS
+    assert max(size for size, *_ in seen) <= 0.08 + 1e-6
+    assert min(low for _, low, *_ in seen) >= -1e-6
+    assert max(high for _, _, high, _ in seen) <= 1 + 1e-6
+    assert {length for *_, length in seen} == {0.01}
+
+
+def test_pgd_accuracy_falls_with_the_radius(trained_model, digits_data):
+    model, _ = models.load(trained_model)
+    dataset, _ = data.load(digits_data)
+    part = dataset.x_test[:100], dataset.y_test[:100]
+    clean = training.accuracy(model, *part, CPU)
+    shares = [pgd_accuracy(model, *part, CPU, epsilon, 0) for epsilon in (1e-6, 0.05, 0.2)]
+    assert shares[0] == clean
+    assert clean > shares[1] > shares[2]
+
+
+class Step(nn.Module):
+    """Sees only whether the image is brighter than a threshold: its gradient is zero everywhere."""
+
+    def forward(self, images):
+        bright = (images.flatten(1).amax(1) > 0.5).float() + 0 * images.flatten(1).sum(1)
+        return torch.stack([-bright, bright], 1)
+
+
+def test_the_clean_image_lies_in_the_ball():
+    """A wrong image counts as wrong also where the random start happens to correct it."""
+    images = np.full((20, 1, 6, 6), 126, np.uint8)
+    labels = np.ones(20, np.int64)
+    assert training.accuracy(Step(), images, labels, CPU) == 0
+    assert pgd_accuracy(Step(), images, labels, CPU, 0.1, 0) == 0
+
+
+def test_adversarial_training_makes_robust(train):
+    options = {"width": 8, "epochs": 12, "pgd_epsilon": 0.1}
+    standard = artifacts.read_header(train("standard", **options))
+    robust = artifacts.read_header(train("robust", recipe="fast_adversarial", epsilon=0.1, **options))
+    assert robust["pgd_accuracy"] > standard["pgd_accuracy"] + 0.1
+    assert robust["clean_accuracy"] > 0.6
+
+
+def test_fast_adversarial_trains_inside_its_ball():
+    images = torch.rand(10, 1, 16, 16)
+    seen = []
+
+    class Watched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(256, 3)
+
+        def forward(self, inputs):
+            seen.append(inputs.detach())
+            return self.head(inputs.flatten(1))
+
+    labels = torch.arange(10) % 3
+    loss, logits = recipes.fast_adversarial(
+        Watched(), images, labels, smoothing=0.0, generator=torch.Generator().manual_seed(0), epsilon=0.05
+    )
+    start, end = seen
+    for inputs in seen:
+        assert (inputs - images).abs().max() <= 0.05 + 1e-6
+        assert inputs.min() >= 0
+        assert inputs.max() <= 1
+    assert not torch.equal(start, end)
+    assert loss.requires_grad
+    assert logits.shape == (10, 3)
