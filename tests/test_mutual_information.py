@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from linear import linear_problem
 
 from infoadv.attacks import AttackError, CountingModel, margin
 from infoadv.attacks.mutual_information import PRESETS, SCHEMA, _whitening, mutual_information, resolve_options
 from infoadv.information.masking import masking_weights, perturbation_information
+from linear import linear_problem
 
 QUICK = {
     "projection decoupled": {"estimator": "projection", "search": "decoupled", "steps": 60},

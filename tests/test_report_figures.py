@@ -103,7 +103,7 @@ def test_a_family_begins_with_the_attack_that_its_sweep_varies(paths: dict[str, 
     assert confidence["dataset"].unique().tolist() == ["digits"]
     assert frame.loc[frame["panel"] == "budget", "value"].tolist() == [0.1, 0.3]
     spec["attacks"]["cw-confidence-5"] |= {"option": "confidence", "value": "large"}
-    with pytest.raises(InfoadvError, match="cw-confidence-5: .*sweeps over numbers"):
+    with pytest.raises(InfoadvError, match=r"cw-confidence-5: .*sweeps over numbers"):
         draw("tradeoff", of(paths, "digits", "metrics"), spec, tmp_path)
 
 

@@ -17,7 +17,7 @@ from linear import Linear
 def specification(width: int = 4, **changed: Any) -> dict[str, Any]:
     """Return what the configuration makes of a small_cnn and ``changed`` training options."""
     training = {"recipe": "standard"} | {name: option["default"] for name, option in COMMON.items()}
-    training |= {"epochs": 2, "batch_size": 50} | changed
+    training |= {"epochs": 3, "batch_size": 20} | changed
     return {"architecture": "small_cnn", "options": {"width": width}, "training": training}
 
 

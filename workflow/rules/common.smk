@@ -27,7 +27,7 @@ if DATA_ROOT and not Path(DATA_ROOT).is_dir():
     )
 
 if DATA_ROOT:
-    os.environ["INFOADV_DATA"] = str(DATA_ROOT)
+    os.environ.update(INFOADV_DATA=str(DATA_ROOT))
 
 # Jobs that want a GPU take turns (resources.gpu in profiles/default). On a machine without one, `device: auto` runs on the
 # CPU and asks for none.

@@ -6,8 +6,9 @@ An attack is a file with a literal ``SCHEMA`` and a function of the same name,
 
 ``images`` are float32 (N, C, H, W) in [0, 1], ``labels`` int64 (N,), ``indices`` int64 (N,) the places of the images in
 the test part of the data set, ``targets`` int64 (N,) or None for an untargeted attack. All randomness comes from
-``generator(seed, index)``, or from the seed alone where all images share the draw; nothing that happens to one image may depend on the others of its batch. Counting passes,
-cutting into chunks and rounding to 8 bits are not an attack's business: :mod:`infoadv.attacks.harness` does that.
+``generator(seed, index)``, or from the seed alone where all images share the draw; nothing that happens to one image
+may depend on the others of its batch. Counting passes, cutting into chunks and rounding to 8 bits are not an attack's
+business: :mod:`infoadv.attacks.harness` does that.
 """
 
 from __future__ import annotations
@@ -86,7 +87,12 @@ class CountingModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         # A library may stack several copies of the batch into one call.
-        repeats = len(images) // len(self.forwards)
+        repeats, left = divmod(len(images), len(self.forwards))
+        if left or not repeats:
+            raise AttackError(
+                f"an attack called the model with {len(images)} images, its batch has {len(self.forwards)}: whose passes "
+                "they are cannot be known; it must call the model with the whole batch."
+            )
         self.forwards += repeats
         logits = self.model(images)
         if logits.requires_grad:

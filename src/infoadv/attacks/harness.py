@@ -278,7 +278,7 @@ def run(
 def _code_digest() -> str:
     # Chunks of two versions of the code must not meet in one artefact. The whole package is more than an attack depends
     # on; a chunk that is computed again for nothing costs less than one that is wrong.
-    files = sorted(plugins.PACKAGE.glob("*/*.py")) + [plugins.PACKAGE / "artifacts.py"]
+    files = [plugins.PACKAGE / "artifacts.py", *sorted(plugins.PACKAGE.glob("*/*.py"))]
     return hashlib.sha256("".join(map(artifacts.file_digest, files)).encode()).hexdigest()
 
 

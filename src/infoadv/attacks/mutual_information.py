@@ -122,7 +122,7 @@ SCHEMA = {
             "minimum": 0,
             "maximum": 1,
             "default": 1.0,
-            "description": "masking, decoupled: power of the weights in which steps are taken; 1/2 is close to its kin, 0 gives plain L2 steps",
+            "description": "masking, decoupled: power of the weights of a step; 1/2 is close to its kin, 0 steps as plain L2",
         },
         "colour": {
             "enum": ["rgb", "opponent"],

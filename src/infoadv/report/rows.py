@@ -179,11 +179,11 @@ def _point(name: str, entry: Mapping[str, Any], sweep_of: str | None) -> tuple[s
 
 def run_of(path: str, header: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return data set, model and attack of an attack artefact; raise ``InfoadvError`` if its header lacks one."""
-    found = (header.get("dataset"), header.get("model"), header.get("specification", {}).get("name"))
-    for key, value in zip(("dataset", "model", "specification.name"), found, strict=True):
+    dataset, model, name = header.get("dataset"), header.get("model"), header.get("specification", {}).get("name")
+    for key, value in (("dataset", dataset), ("model", model), ("attack", name)):
         if not isinstance(value, str):
             raise InfoadvError(f"{path}: its header names no {key}; remove it and run the attack again.")
-    return found
+    return str(dataset), str(model), str(name)
 
 
 def ordered(names: Sequence[str], specification: Mapping[str, Any]) -> list[Attack]:

@@ -126,7 +126,9 @@ def pgd_accuracy(
         truth = torch.from_numpy(labels[start : start + _BATCH]).to(device)
         noise = torch.rand(batch.shape, generator=generator).to(device)
         delta = (batch + (2 * noise - 1) * epsilon).clamp(0, 1) - batch
-        standing = torch.ones(len(batch), dtype=torch.bool, device=device)
+        # The clean image lies in the ball as well.
+        with torch.no_grad():
+            standing = model(batch).argmax(1) == truth
         for _ in range(PGD_STEPS):
             delta = linf_step(model, batch, truth, delta, epsilon, epsilon / 8)
             with torch.no_grad():
@@ -164,7 +166,7 @@ def _train(
             tensors, header = artifacts.load_tensors(checkpoint, "checkpoint")
         except artifacts.ArtifactError:
             header = {}
-        # A checkpoint of another specification, code or data set is of no use here: training starts again.
+        # A checkpoint of another specification, code, device or data set is of no use here: training starts again.
         if header.get("specification") == {"identity": identity}:
             first_epoch = header["epoch"]
             models.set_weights(model, {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, checkpoint)
