@@ -6,6 +6,7 @@ import json
 import math
 import os
 import socket
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -126,14 +127,16 @@ def test_one_flipped_bit_of_the_content_is_found(path):
         damaged = bytearray(content)
         damaged[place] ^= 1 << place % 8
         path.write_bytes(damaged)
-        try:
+        if path.suffix == ".safetensors":
+            refused(path, "altered", "remove it")
+            continue
+        # The checksum of a parquet page leaves out the page's own header, some of which nothing reads.
+        loaded = None
+        with suppress(ArtifactError):
             loaded, _ = read(path)
-        except ArtifactError as error:
-            assert str(path) in str(error)
-            assert "remove it" in str(error)
+        if loaded is None:
+            refused(path, "remove it")
         else:
-            # The checksum of a parquet page leaves out the page's own header, some of which nothing reads.
-            assert path.suffix == ".parquet"
             pd.testing.assert_frame_equal(loaded, frame())
 
 
@@ -190,11 +193,9 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(path):
 
 
 def test_a_writer_that_fails_the_first_time_leaves_no_file(path):
+    save, content = (artifacts.save_rows, frame()) if path.suffix == ".parquet" else (artifacts.save_tensors, tensors())
     with pytest.raises(ValueError, match="JSON"):
-        if path.suffix == ".parquet":
-            artifacts.save_rows(path, frame(), header() | {"accuracy": math.nan})
-        else:
-            artifacts.save_tensors(path, tensors(), header() | {"accuracy": math.nan})
+        save(path, content, header() | {"accuracy": math.nan})
     assert not path.exists()
 
 

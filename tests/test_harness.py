@@ -207,7 +207,7 @@ def test_selection_goes_on_after_the_first_batch(attack, monkeypatch):
 
 def test_too_few_images(attack, tmp_path):
     assert len(attack("tight", images=32)["index"]) == 32
-    with pytest.raises(AttackError, match="33 images asked for, 32 of the 40 test images .*lower images"):
+    with pytest.raises(AttackError, match=r"33 images asked for, 32 of the 40 test images .*lower images"):
         attack("tight", name="other", images=33)
     assert not (tmp_path / "other.safetensors").exists()
 
@@ -298,8 +298,7 @@ def test_a_factor_for_a_perturbation_below_half_a_level():
     clean = torch.full((4, 1, 4, 4), 100 / 255)
     sizes = torch.tensor([0.4, 0.1, 0.0316, 0.03]).view(-1, 1, 1, 1)
     adversarial = clean + sizes / 255
-    images, success, factor = harness.round_to_8_bits(clean, adversarial, lambda x: (x > clean + 1e-5).all(3)[:, 0, 0]
-    )
+    images, success, factor = harness.round_to_8_bits(clean, adversarial, lambda x: (x > clean + 1e-5).all(3)[:, 0, 0])
     assert success.tolist() == [True, True, True, False]
     torch.testing.assert_close(factor, torch.tensor([1.25, 5.0, 0.5 / 0.0316, 1.0]), rtol=0.002, atol=0)
     assert (images[3] * 255).round().unique().tolist() == [100]
@@ -413,7 +412,7 @@ def test_two_runs_are_identical(attack, tmp_path):
     assert (tmp_path / "result.safetensors").read_bytes() == first
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     """Stands for whatever ends an attack."""
 
 
@@ -423,7 +422,7 @@ def interrupted_in(chunk, calls):
     def run(model, images, labels, *, indices, **options):
         calls.append(indices.tolist())
         if len(calls) == chunk:
-            raise Interrupted
+            raise InterruptedRunError
         return noisy(model, images, labels, indices=indices, **options)
 
     return run
@@ -436,7 +435,7 @@ def test_an_interrupted_attack_goes_on_to_the_same_bytes(attack, tmp_path, capsy
     resume = tmp_path / "resume.safetensors"
     calls = []
     attack.toys["noisy"] = interrupted_in(2, calls)
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedRunError):
         attack("noisy", resume=resume)
     assert resume.exists()
     assert not (tmp_path / "result.safetensors").exists()
@@ -461,7 +460,7 @@ def test_a_resume_file_that_is_of_no_use_is_ignored(attack, tmp_path, capsys, ki
     whole = (tmp_path / "result.safetensors").read_bytes()
     resume = tmp_path / "resume.safetensors"
     attack.toys["noisy"] = interrupted_in(2, [])
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedRunError):
         attack("noisy", resume=resume, **changed)
     if kind == "truncated":
         resume.write_bytes(resume.read_bytes()[:-5])

@@ -125,7 +125,7 @@ def test_two_files_with_one_name_are_an_error(folder):
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(InfoadvError, match="no 'smal_cnn'; it has: .*small_cnn"):
+    with pytest.raises(InfoadvError, match=r"no 'smal_cnn'; it has: .*small_cnn"):
         plugins.load("models", "smal_cnn")
     with pytest.raises(InfoadvError, match="no 'imagenet'"):
         plugins.source_file("data", "imagenet")

@@ -22,7 +22,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from infoadv import InfoadvError, plugins
+from infoadv import InfoadvError, plugins, report
 from infoadv.artifacts import canonical_json
 
 SCHEMA_FILE = plugins.PACKAGE.parents[1] / "workflow" / "schemas" / "config.schema.json"
@@ -47,10 +47,7 @@ def structure_schema() -> dict[str, Any]:
 @cache
 def common_options(folder: str) -> dict[str, Any]:
     """Return the options that every name of a folder takes: the literal ``COMMON`` of its ``__init__.py``, if any."""
-    for node in _tree(plugins.PACKAGE / folder / "__init__.py").body:
-        if isinstance(node, ast.Assign) and [getattr(t, "id", None) for t in node.targets] == ["COMMON"]:
-            return ast.literal_eval(node.value)
-    return {}
+    return plugins.literal(plugins.PACKAGE / folder / "__init__.py", "COMMON")
 
 
 @cache
@@ -423,6 +420,12 @@ class Config:
         option = sweep["option"]
         schema = options_schema("attacks", attack.method)
         _known(option, schema["properties"], f"{path}.option", f"option of {attack.method} named")
+        for dataset, below in entry["per_dataset"].items():
+            if option in below:
+                raise ConfigError(
+                    f"attacks.{attack.name}.per_dataset.{dataset}.{option}: not allowed beside a sweep over {option}; "
+                    "a sweep has one start on every data set."
+                )
         datasets, models = self._scope(path, {"datasets": attack.datasets, "models": attack.models, **sweep})
         for position, value in enumerate(sweep["values"]):
             _check(value, schema["properties"][option], ("sweeps", attack.name, "values", str(position)))
@@ -699,12 +702,12 @@ def metrics_code(config: Config, dataset: str, model: str) -> list[Path]:
 
 def tables() -> list[str]:
     """Return the tables: one a file of ``infoadv.report.tables``."""
-    return sorted(path.stem for path in (plugins.PACKAGE / "report" / "tables").glob("[a-z]*.py"))
+    return report.names("tables")
 
 
 def figures() -> list[str]:
     """Return the figures: one a file of ``infoadv.report.figures``."""
-    return sorted(path.stem for path in (plugins.PACKAGE / "report" / "figures").glob("[a-z]*.py"))
+    return report.names("figures")
 
 
 def table_code(name: str) -> list[Path]:

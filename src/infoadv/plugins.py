@@ -22,17 +22,21 @@ PACKAGE = Path(__file__).resolve().parent
 def _literals(folder: str, variable: str) -> dict[str, tuple[str, Any]]:
     found: dict[str, tuple[str, Any]] = {}
     for path in sorted((PACKAGE / folder).glob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
-                continue
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if [getattr(target, "id", None) for target in targets] != [variable]:
-                continue
-            for name, value in ast.literal_eval(node.value).items():
-                if name in found:
-                    raise InfoadvError(f"{path}: {folder} already has {name!r}; choose another name.")
-                found[name] = (path.stem, value)
+        for name, value in literal(path, variable).items():
+            if name in found:
+                raise InfoadvError(f"{path}: {folder} already has {name!r}; choose another name.")
+            found[name] = (path.stem, value)
     return found
+
+
+def literal(path: Path, variable: str) -> dict[str, Any]:
+    """Return the literal mapping that a file assigns to ``variable`` at its top, {} if it assigns none."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if [getattr(target, "id", None) for target in targets] == [variable]:
+                return ast.literal_eval(node.value)
+    return {}
 
 
 def literals(folder: str, variable: str) -> dict[str, Any]:

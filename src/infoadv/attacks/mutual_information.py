@@ -24,7 +24,7 @@ from infoadv.information.masking import masking_weights, perturbation_informatio
 from infoadv.information.mine import Mine, draw_normals, draw_pairs, project_pairs
 from infoadv.information.projection import projection_information
 
-SCHEMA = {
+SCHEMA: dict[str, dict[str, Any]] = {
     "mutual_information": {
         "preset": {
             "enum": ["custom", "uae_projection", "uae_conv", "uae_binary"],

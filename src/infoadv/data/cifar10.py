@@ -15,7 +15,7 @@ import numpy as np
 from infoadv.artifacts import atomic_path
 from infoadv.data import DataError, Dataset, pinned
 
-SCHEMA = {"cifar10": {}}
+SCHEMA: dict[str, dict] = {"cifar10": {}}
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE_DIGEST = "c32a1d4ab5d03f1284b67883e8d87530"

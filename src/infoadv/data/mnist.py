@@ -6,7 +6,7 @@ from pathlib import Path
 
 from infoadv.data import DataError, Dataset, pinned
 
-SCHEMA = {"mnist": {}}
+SCHEMA: dict[str, dict] = {"mnist": {}}
 
 #: sha256 of the decompressed idx files.
 DIGESTS = {

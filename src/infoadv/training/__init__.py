@@ -20,7 +20,7 @@ from infoadv import InfoadvError, artifacts, data, models, plugins
 from infoadv.training.recipes import linf_step
 
 #: Options of every recipe, beside those that a recipe declares itself.
-COMMON = {
+COMMON: dict[str, dict[str, Any]] = {
     "epochs": {
         "type": "integer",
         "minimum": 1,
