@@ -89,4 +89,8 @@ def text() -> str:
         if bare:
             also = "more " if common else ""
             lines += ["", f"Without {also}options: {', '.join(bare)}."]
+    lines += ["", "## Metric columns", "", "A value per image, of the 8-bit image against the clean one.", ""]
+    lines += ["| column | more alike when | optimised by | meaning |", "| --- | --- | --- | --- |"]
+    for name, about in sorted(plugins.literals("metrics", "ABOUT").items()):
+        lines.append(f"| `{name}` | {about['better']} | {about['home']} | {about['description']} |")
     return "\n".join(lines) + "\n"
