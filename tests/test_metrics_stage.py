@@ -182,6 +182,16 @@ def test_images_or_labels_that_do_not_fit_are_refused(files, tmp_path):
             run(files, attack=attack)
 
 
+def test_a_targeted_attack_succeeds_at_its_target_alone(files, tmp_path):
+    label = artifacts.load_tensors(files["attack"])[0]["label"]
+    for step in (1, 2):
+        target = (label + step) % 3
+        attack = write_attack(tmp_path / "aimed.safetensors", files["data"], files["model"], target=target)
+        frame, _ = run(files, attack=attack)
+        np.testing.assert_array_equal(frame["success"], frame["prediction"] == target)
+        assert ((frame["margin"] > 0) == frame["success"]).all()
+
+
 def test_nan_logits_are_refused(files, tmp_path):
     broken = write_model(tmp_path / "broken.safetensors", files["data"], broken=True)
     attack = write_attack(tmp_path / "noise2.safetensors", files["data"], broken)
