@@ -41,7 +41,12 @@ def main() -> None:
         def attack(first: int, last: int, options=options) -> None:
             part = slice(first, last)
             mutual_information(
-                model, images[part], labels[part], indices=indices[part], seed=0, **{**options, "steps": arguments.steps}
+                model,
+                images[part],
+                labels[part],
+                indices=indices[part],
+                seed=0,
+                **{**options, "steps": arguments.steps},
             )
 
         def one_at_a_time(attack=attack) -> None:

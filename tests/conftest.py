@@ -39,3 +39,15 @@ def trained_model(digits_data, tmp_path_factory):
         out=folder / "small.safetensors",
     )
     return folder / "small.safetensors"
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what this machine lacks, and say so."""
+    for item in items:
+        if item.get_closest_marker("network") and os.environ.get("INFOADV_NETWORK") != "1":
+            item.add_marker(pytest.mark.skip(reason="needs the internet; set INFOADV_NETWORK=1 to run it"))
+        if item.get_closest_marker("gpu"):
+            import torch
+
+            if not torch.cuda.is_available():
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
