@@ -226,9 +226,9 @@ def measure(
 ) -> Tensor:
     """Return (N,) MINE's estimate, in nats, of the information between projections of ``clean`` and ``perturbed``.
 
-    One fixed protocol, that of the metric ``mi_mine`` and of the calibration figure: each
-    critic is trained for ``steps`` batches of ``samples`` fresh projections to ``dimension`` rows, then the bound is averaged over ``held_out`` batches that it has not seen. The same random numbers serve every image,
-    so that estimates differ by the images alone.
+    One fixed protocol, that of the metric ``mi_mine`` and of the calibration figure: each critic is trained for ``steps``
+    batches of ``samples`` fresh projections to ``dimension`` rows, then the bound is averaged over ``held_out`` batches
+    that it has not seen. The same random numbers serve every image, so that estimates differ by the images alone.
     """
     generator = torch.Generator().manual_seed(seed)
     device = clean.device
