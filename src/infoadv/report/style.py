@@ -178,5 +178,6 @@ def _similarity_ticks(low: float, high: float, most: int) -> list[float]:
             if low <= float(f"{digit}e{exponent}") <= min(high, 1.0)
         ]
         if len(ticks) <= most:
-            break
-    return ticks
+            return ticks
+    # Even whole decades are too many: leave some out, from the similar end, whose labels are the longest.
+    return ticks[:: -(-len(ticks) // most)]

@@ -95,7 +95,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
                 )
                 ends = [one[key] for one in summaries for key in ("p05", "p95", "mean")]
                 if similar:
-                    style.similarity_axis(axes, "x", [max(1 - end, style.CLOSEST) for end in ends], most=4)
+                    style.similarity_axis(axes, "x", [max(1 - end, style.CLOSEST) for end in ends], most=3)
                 else:
                     axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
                 records += summaries
