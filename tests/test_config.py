@@ -261,3 +261,17 @@ def test_every_mapping_of_the_schema_says_what_it_allows():
         if "properties" in schema and "additionalProperties" not in schema and "source" not in schema["properties"]
     ]
     assert not open_ones
+
+
+def test_a_convergence_figure_of_an_attack_without_a_record_is_refused():
+    raw = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+    raw["figures"]["convergence"] = {"attack": "ddn"}
+    with pytest.raises(config.ConfigError, match=r"figures\.convergence\.attack: 'ddn' is of method ddn"):
+        config.Config(raw)
+
+
+def test_a_syntax_error_names_its_line(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("seed: 0\nmodels: {{\n", encoding="utf-8")
+    with pytest.raises(config.ConfigError, match=r"broken\.yaml: line \d+: not YAML"):
+        config.load(path)

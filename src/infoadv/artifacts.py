@@ -161,6 +161,8 @@ def _require_file(path: str | Path) -> None:
 def read_header(path: str | Path, kind: str | None = None) -> dict[str, Any]:
     """Return the provenance of an artefact, safetensors or parquet, without reading its content."""
     _require_file(path)
+    if Path(path).suffix not in {".safetensors", ".parquet"}:
+        raise ArtifactError(f"{path}: not an artefact; artefacts are .safetensors and .parquet files.")
     try:
         if str(path).endswith(".parquet"):
             import pyarrow.parquet

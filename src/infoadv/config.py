@@ -501,9 +501,16 @@ class Config:
             raise ConfigError("figures.calibration: needs the section 'calibration'; add it or remove the figure.")
         if "convergence" in result:
             wanted = result["convergence"]
-            if not self.matching_runs(wanted):
+            matching = self.matching_runs(wanted)
+            if not matching:
                 raise ConfigError(
                     "figures.convergence: no such attack runs; see the datasets and models of that attack."
+                )
+            drawn = self.attacks[matching[0].attack]
+            if drawn.method != "mutual_information":
+                raise ConfigError(
+                    f"figures.convergence.attack: {drawn.name!r} is of method {drawn.method}; name an attack of method "
+                    "mutual_information, the one that records its run."
                 )
             if not 0 <= wanted["image"] < self.images:
                 raise ConfigError(
@@ -577,6 +584,9 @@ def load(path: str | Path) -> Config:
         raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+    except yaml.MarkedYAMLError as error:
+        line = f": line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{line}: not YAML ({error.problem}).") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(raw, dict):

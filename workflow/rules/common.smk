@@ -20,6 +20,11 @@ try:
 except InfoadvError as error:
     sys.exit(f"infoadv: error: config: {error}")
 
+for result in [*configuration.tables(), *settings.figures]:
+    caption = ROOT / "workflow" / "report" / f"{result}.rst"
+    if not caption.is_file():
+        sys.exit(f"infoadv: error: {result}: has no caption for the report; write {caption}.")
+
 DATA_ROOT = settings.data_root or os.environ.get("INFOADV_DATA")
 if DATA_ROOT and not Path(DATA_ROOT).is_dir():
     sys.exit(

@@ -1,7 +1,8 @@
 """Figures. Each is one file in this folder with ``draw(inputs, specification) -> (Figure, DataFrame)``.
 
 The frame holds the numbers drawn and is stored beside the tables, so that a figure can be checked and redrawn without
-the artefacts. A new figure is one new file.
+the artefacts. A new figure is one new file and its caption
+``workflow/report/{name}.rst``; options of its own need an entry in ``workflow/schemas/config.schema.json``.
 """
 
 from __future__ import annotations
