@@ -37,7 +37,7 @@ options: $(STAMP)
 
 # No index address goes into the lock: pip and uv take packages from where they are configured to.
 lock:
-	uv pip compile --universal --no-emit-index-url --all-extras pyproject.toml --output-file requirements.lock \
+	uv pip compile --universal --all-extras pyproject.toml --output-file requirements.lock \
 	  --custom-compile-command "make lock" --quiet
 
 # Source distributions in the lock build with its own setuptools, so the build is pinned as well (no build isolation).
