@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from infoadv import InfoadvError, artifacts, data, models, plugins
+from infoadv.training.initialization import lsuv
 from infoadv.training.recipes import linf_step
 
 #: Options of every recipe, beside those that a recipe declares itself.
@@ -54,6 +55,19 @@ COMMON: dict[str, dict[str, Any]] = {
         "default": [],
         "description": "flip: mirrored half of the time; crop: shifted by up to an eighth of the size",
     },
+    "initialization": {
+        "enum": ["default", "lsuv"],
+        "default": "default",
+        "description": "lsuv: orthonormal weights, each layer scaled to unit output variance (Mishkin and Matas 2016)",
+    },
+    "small_share": {
+        "type": "number",
+        "minimum": 0,
+        "exclusiveMaximum": 1,
+        "default": 0.0,
+        "description": "share of the epochs, the first ones, on images of three quarters of the size: "
+        "half the work, for networks that take any size",
+    },
     "precision": {
         "enum": ["float32", "bfloat16"],
         "default": "float32",
@@ -76,6 +90,8 @@ COMMON: dict[str, dict[str, Any]] = {
 #: Test images on which the PGD accuracy is measured.
 PGD_IMAGES = 1000
 PGD_STEPS = 20
+#: Training images on which LSUV measures the variances.
+INITIALIZATION_IMAGES = 512
 _BATCH = 250
 
 
@@ -103,6 +119,13 @@ def augment(images: Tensor, kinds: list[str], generator: torch.Generator) -> Ten
         mirrored = (torch.rand(count, generator=generator) < 0.5).to(images.device)
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     return images.contiguous(memory_format=torch.channels_last)
+
+
+def shrink(images: Tensor) -> Tensor:
+    """Return a batch (N, C, H, W) at three quarters of its height and width (progressive resizing)."""
+    size = [max(1, images.shape[2] * 3 // 4), max(1, images.shape[3] * 3 // 4)]
+    small = nn.functional.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+    return small.contiguous(memory_format=torch.channels_last)
 
 
 def accuracy(model: nn.Module, images: np.ndarray, labels: np.ndarray, device: torch.device) -> float:
@@ -190,6 +213,8 @@ def _train(
             picked = order[step * size : (step + 1) * size]
             images = _device_images(x_train[picked].numpy(), device)
             images = augment(images, training["augment"], generator)
+            if epoch < training["small_share"] * epochs:
+                images = shrink(images)
             labels = y_train[picked].to(device)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at((epoch * steps + step) / (epochs * steps), training["learning_rate"])
@@ -250,6 +275,7 @@ def run(
     checkpoint = Path(checkpoint)
     inputs: dict[str, str | Path] = {"data": data_path}
     training = specification.get("training", {})
+    measured: dict[str, Any] = {}
     seed += training.get("seed", 0)
     torch.manual_seed(seed)
     if "factory" in specification:
@@ -279,6 +305,11 @@ def run(
                 ],
             }
         )
+        sample = _device_images(dataset.x_train[:INITIALIZATION_IMAGES], device)
+        if training["initialization"] == "lsuv":
+            measured["lsuv_variances"] = lsuv(model, sample)
+        if training["small_share"]:
+            models.check_logits(model, shrink(sample[:8]), dataset.classes, out)
         _train(model, dataset, training, seed, device, checkpoint, identity)
     model.eval()
 
@@ -309,6 +340,7 @@ def run(
         pgd_accuracy=robust,
         pgd_epsilon=epsilon,
         pgd_images=min(PGD_IMAGES, len(dataset.x_test)),
+        **measured,
     )
     artifacts.save_tensors(out, models.weights_of(model), header)
     checkpoint.unlink(missing_ok=True)
