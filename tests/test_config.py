@@ -120,6 +120,51 @@ REFUSED = [
     ("models/standard/datasets", ["mnist"], "models.standard.datasets: there is no data set 'mnist'"),
     ("models/standard/architecture", "cnn", "models.standard: there is no architecture 'cnn'"),
     ("models/standard/factory", "m:f", "models.standard: give either 'architecture'"),
+    ("models/standard/members", ["a", "b"], "models.standard: give either 'architecture'"),
+    ("models/e", {"members": ["standard"]}, 'models.e.members: ["standard"] is not allowed; give at least 2 item(s)'),
+    ("models/e", {"members": ["standard", "x"]}, "models.e.members: there is no network of digits named 'x'"),
+    ("models/e", {"members": ["standard", "e"]}, "models.e.members: e -> e goes in a circle"),
+    ("models/e", {"members": ["standard", "reference"], "start": "standard"}, "models.e.start: not allowed beside"),
+    ("models/e", {"members": ["standard", "reference"], "options": {"a": 1}}, "models.e.options: not allowed beside"),
+    (
+        "models/e",
+        {"members": ["standard", "reference"], "training": {"epochs": 1}},
+        "models.e.training.epochs: unknown key; allowed: pgd_epsilon",
+    ),
+    ("models/standard/start", "refrence", "models.standard.start: there is no network of digits named 'refrence'; did"),
+    ("models/standard/start", "standard", "models.standard.start: standard -> standard goes in a circle"),
+    ("models/standard/start", "reference", """models.standard.start: 'reference' has options {"width": 4}"""),
+    ("models/standard/teacher", "reference", "models.standard.teacher: training recipe 'standard' has no use for one"),
+    (
+        "models/standard/training",
+        {"recipe": "distillation"},
+        "models.standard: training recipe 'distillation' needs the key 'teacher'",
+    ),
+    (
+        "models/standard/training",
+        {"recipe": "trimming"},
+        "models.standard: training recipe 'trimming' needs the key 'start'",
+    ),
+    (
+        "models/t",
+        {
+            "architecture": "small_cnn",
+            "options": {"width": 8},
+            "start": "standard",
+            "training": {"recipe": "trimming"},
+        },
+        "models.t.architecture: 'small_cnn' cannot be trimmed; allowed: deep_conv, fitnet4",
+    ),
+    (
+        "models/t",
+        {
+            "architecture": "small_cnn",
+            "options": {"width": 8},
+            "start": "standard",
+            "training": {"initialization": "lsuv"},
+        },
+        "models.t.training.initialization: not allowed beside 'start'",
+    ),
     ("models/standard/training", {"recipe": "std"}, "models.standard: there is no training recipe 'std'"),
     ("models/standard/training", {"epsilon": 0.1}, "models.standard.training.epsilon: unknown key"),
     ("models/reference/attacked", True, "metrics.lpips.backbone: 'reference' needs a network of digits that nobody"),
@@ -199,6 +244,64 @@ def test_an_own_network_and_an_own_data_set_are_configuration(raw):
     specification = Config(raw).models["theirs"]["mine"]
     assert specification["factory"] == "pkg.nets:net"
     assert specification["training"]["pgd_epsilon"] > 0
+
+
+def made_from_others(raw):
+    """Add a network that starts from another and learns from a third, and an ensemble of an ensemble."""
+    raw["models"] |= {
+        "late": {
+            "architecture": "small_cnn",
+            "options": {"width": 8},
+            "start": "standard",
+            "teacher": "other",
+            "training": {"recipe": "distillation"},
+        },
+        "other": {"architecture": "fitnet4"},
+        "pair": {"attacked": False, "members": ["standard", "other"]},
+        "all": {"members": ["pair", "late"]},
+    }
+    return raw
+
+
+def test_networks_that_others_are_made_from_are_part_of_the_specification(raw):
+    checked = Config(made_from_others(raw))
+    late = checked.models["late"]["digits"]
+    assert (late["start"], late["teacher"]) == ("standard", "other")
+    assert late["training"]["temperature"] == 100
+    assert checked.origin("digits", "late") == [("start", "standard"), ("teacher", "other")]
+    assert checked.models["all"]["digits"] == {"members": ["pair", "late"], "training": {"pgd_epsilon": 0.1}}
+    assert checked.origin("digits", "all") == [("members", "pair"), ("members", "late")]
+    assert {"start", "teacher", "members"}.isdisjoint(checked.models["standard"]["digits"])
+    assert {run.model for run in checked.runs} == {"standard", "late", "other", "all"}
+
+
+def test_a_circle_of_networks_is_refused(raw):
+    made_from_others(raw)["models"]["standard"] = {"members": ["reference", "all"]}
+    with pytest.raises(ConfigError, match="goes in a circle; a network cannot be made from itself"):
+        Config(raw)
+
+
+def test_what_a_network_starts_from_is_of_its_own_data_set(raw):
+    raw = made_from_others(raw)
+    raw["datasets"]["large"] = {"source": "digits", "size": 32}
+    raw["models"]["late"]["per_dataset"] = {"large": {"options": {"width": 12}}}
+    with pytest.raises(ConfigError, match=r"'standard' has options .*width.* 8.* on large"):
+        Config(raw)
+    raw["models"]["standard"]["per_dataset"] = {"large": {"options": {"width": 12}}}
+    assert Config(raw).models["late"]["large"]["options"] == {"width": 12}
+    raw["models"]["other"]["datasets"] = ["digits"]
+    with pytest.raises(ConfigError, match=r"models\.late\.teacher: there is no network of large named 'other'"):
+        Config(raw)
+
+
+def test_code_of_networks_made_from_others_holds_their_architectures(raw):
+    checked = Config(made_from_others(raw))
+    late = names(config.training_code(checked, "digits", "late"))
+    assert {"training/distillation.py", "models/small_cnn.py", "models/fitnet4.py"} <= late
+    for code in (config.training_code(checked, "digits", "all"), config.attack_code(checked, "digits", "all", "ddn")):
+        assert {"models/small_cnn.py", "models/fitnet4.py"} <= names(code)
+    assert "models/fitnet4.py" not in names(config.attack_code(checked, "digits", "late", "ddn"))
+    assert "training/trimming.py" not in late
 
 
 def names(files):

@@ -15,7 +15,13 @@ from infoadv import InfoadvError, artifacts, data, models, plugins, training
 from infoadv.artifacts import ArtifactError
 from infoadv.models import ModelError
 
-SMALL = {"small_cnn": {"width": 4}, "carlini_wagner": {}, "resnet": {"width": 4}}
+SMALL = {
+    "small_cnn": {"width": 4},
+    "carlini_wagner": {},
+    "resnet": {"width": 4},
+    "fitnet4": {"stages": [[4], [4, 6], [8]], "dense": 8},
+    "deep_conv": {"channels": [[4, 6], [8, 4]], "dense": 8},
+}
 
 
 def build(architecture, shape, classes=3, options=None, mean=0.5, std=0.25):
@@ -40,7 +46,9 @@ def test_logits_for_every_shape(architecture, shape):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "smallest"), [("carlini_wagner", 16), ("resnet", 8), ("small_cnn", 1)], ids=str
+    ("architecture", "smallest"),
+    [("carlini_wagner", 16), ("deep_conv", 10), ("fitnet4", 16), ("resnet", 8), ("small_cnn", 1)],
+    ids=str,
 )
 @pytest.mark.parametrize("tall", [False, True])
 def test_the_smallest_image(architecture, smallest, tall):
@@ -75,6 +83,35 @@ def test_carlini_wagner_has_the_parameters_of_their_table(variant, shape, channe
         expected += outputs * (inputs + 1)
     network = build("carlini_wagner", shape, 10, {"variant": variant})
     assert sum(parameter.numel() for parameter in network.parameters()) == expected
+
+
+@pytest.mark.parametrize(("architecture", "parameters"), [("fitnet4", 1_276_806), ("deep_conv", 1_250_858)])
+def test_parameters_on_cifar10_are_the_published_ones(architecture, parameters):
+    network = build(architecture, (3, 32, 32), 10, {})
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("architecture", "widths"), [("fitnet4", [3, 2, 5, 7, 6]), ("deep_conv", [3, 5, 2, 6, 7])], ids=str
+)
+def test_resized_gives_the_hidden_layers_these_widths(architecture, widths):
+    options = models.resized(architecture, SMALL[architecture], widths)
+    layers = [m for m in build(architecture, (3, 17, 23), options=options).modules() if hasattr(m, "weight")]
+    assert [layer.weight.shape[0] for layer in layers] == [*widths, 3]
+    assert SMALL[architecture] != options
+    with pytest.raises(ModelError, match=r"resnet cannot be trimmed: .*use fitnet4 or deep_conv"):
+        models.resized("resnet", {}, [])
+
+
+def test_the_probabilities_of_an_ensemble_are_the_mean_of_its_members():
+    members = [build(name, (1, 16, 16)) for name in ("small_cnn", "resnet", "deep_conv")]
+    with torch.no_grad():
+        members[0].network[-1].weight.mul_(1e4)  # logits that leave nothing of the other classes in float32
+        images = torch.rand(6, 1, 16, 16)
+        logits = models.Ensemble(members)(images)
+        mean = torch.stack([member(images).softmax(1) for member in members]).mean(0)
+    torch.testing.assert_close(logits.softmax(1), mean)
+    torch.testing.assert_close(logits.exp(), mean)
 
 
 def test_normalisation_is_inside():

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 import toys
-from infoadv import artifacts, data, models, plugins, training
-from infoadv.training import TrainingError, augment, learning_rate_at, pgd_accuracy, recipes
+from infoadv import artifacts, cli, data, device, models, plugins, training
+from infoadv.training import TrainingError, augment, distillation, learning_rate_at, pgd_accuracy, recipes
 
 CPU = torch.device("cpu")
 
@@ -24,15 +24,19 @@ CPU = torch.device("cpu")
 def train(digits_data, tmp_path):
     """Return a function that trains into ``tmp_path`` and returns the artefact's path."""
 
-    def run(name="model", *, seed=0, data_path=digits_data, **options):
+    def run(name="model", *, seed=0, data_path=digits_data, start=None, teacher=None, architecture=None, **options):
         out = tmp_path / f"{name}.safetensors"
+        others = {"start": start, "teacher": teacher}
         training.run(
             data_path,
-            toys.specification(**options),
+            toys.specification(**options)
+            | (architecture or {})
+            | {role: path.stem for role, path in others.items() if path is not None},
             seed=seed,
             device="cpu",
             checkpoint=checkpoint(tmp_path, name),
             out=out,
+            **others,
         )
         return out
 
@@ -41,6 +45,13 @@ def train(digits_data, tmp_path):
 
 def checkpoint(folder, name="model"):
     return folder / f"{name}.ckpt.safetensors"
+
+
+#: A fitnet4 that trains in a moment.
+FITNET = {
+    "architecture": "fitnet4",
+    "options": {"stages": [[12], [16], [16]], "dense": 16, "dropout": 0.05},
+}
 
 
 class InterruptedRunError(Exception):
@@ -94,10 +105,15 @@ def test_what_the_header_says(trained_model, digits_data):
 
 
 @pytest.mark.parametrize("recipe", list(plugins.schemas("training")))
-def test_an_interrupted_training_goes_on_to_the_same_bytes(train, interrupt, tmp_path, capsys, recipe):
+def test_an_interrupted_training_goes_on_to_the_same_bytes(train, interrupt, trained_model, tmp_path, capsys, recipe):
     options = {"recipe": recipe, "epochs": 5, "width": 8, "augment": ["crop"]}
     if recipe == "fast_adversarial":
         options["epsilon"] = 0.02
+    elif recipe == "distillation":
+        options |= {"teacher": trained_model, "temperature": 1.0}
+    elif recipe == "trimming":
+        options |= {"architecture": FITNET, "deviations": 0.5}
+        options["start"] = train("start", epochs=0, architecture=FITNET)
     whole = train("whole", **options).read_bytes()
     for epoch in (1, 3):
         interrupt(epoch)
@@ -200,6 +216,201 @@ def test_a_checkpoint_that_is_of_no_use_is_ignored(train, interrupt, digits_data
 
 def test_data_smaller_than_a_batch(train):
     assert artifacts.read_header(train(batch_size=1000, epochs=60))["clean_accuracy"] > 0.2
+
+
+# Networks that are made from others
+
+
+def test_training_begins_from_the_weights_of_start(train, trained_model, digits_data):
+    path = train("same", epochs=0, start=trained_model)
+    weights, header = artifacts.load_tensors(path)
+    given, _ = artifacts.load_tensors(trained_model)
+    assert all(np.array_equal(weights[name], array) for name, array in given.items())
+    assert header["specification"]["start"] == "small"
+    assert header["inputs"] == {
+        "data": artifacts.file_digest(digits_data),
+        "start": artifacts.file_digest(trained_model),
+    }
+    before, after = (artifacts.read_header(file)["clean_accuracy"] for file in (trained_model, path))
+    assert after == before
+    again = train("again", epochs=1, learning_rate=0.001, start=trained_model)
+    assert artifacts.read_header(again)["clean_accuracy"] > before - 0.05
+
+
+@pytest.mark.parametrize("role", ["start", "teacher"])
+def test_a_checkpoint_of_another_start_or_teacher_is_ignored(train, interrupt, trained_model, tmp_path, capsys, role):
+    other = train("other", epochs=6, seed=7)
+    files = {name: tmp_path / f"{name}.safetensors" for name in ("start", "teacher")}
+    for path in files.values():
+        path.write_bytes(trained_model.read_bytes())
+    options = {"recipe": "distillation", "temperature": 1.0, **files}
+    interrupt(2)
+    with pytest.raises(InterruptedRunError):
+        train(**options)
+    # The same name in the specification, another network behind it.
+    files[role].write_bytes(other.read_bytes())
+    capsys.readouterr()
+    changed = train(**options)
+    assert "resumed" not in capsys.readouterr().err
+    assert artifacts.read_header(changed)["inputs"][role] == artifacts.file_digest(other)
+
+
+def test_no_epoch_leaves_an_untrained_control(train, digits_data):
+    path = train(epochs=0, initialization="lsuv", seed=4)
+    model, header = models.load(path)
+    dataset, _ = data.load(digits_data)
+    # Near chance, which is an error for a network that was trained.
+    assert header["clean_accuracy"] == training.accuracy(model, dataset.x_test, dataset.y_test, CPU) < 0.3
+    assert all(abs(variance - 1) <= 0.02 for variance in header["lsuv_variances"].values())
+    assert train("again", epochs=0, initialization="lsuv", seed=4).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"start": "a"}, r"start: the specification names a, no file is given; give a file with --start"),
+        ({"members": ["a", "b"]}, r"members: .*no file is given; give a file with --member if"),
+    ],
+)
+def test_files_that_are_named_must_be_given(digits_data, tmp_path, changed, words):
+    with pytest.raises(TrainingError, match=words):
+        training.run(
+            digits_data,
+            toys.specification() | changed,
+            seed=0,
+            device="cpu",
+            checkpoint=tmp_path / "c",
+            out=tmp_path / "o",
+        )
+
+
+def test_networks_that_do_not_fit_are_refused(train, trained_model, digits_data, tmp_path):
+    with pytest.raises(TrainingError, match=r"small\.safetensors: a network of another architecture; .* of fitnet4"):
+        train(start=trained_model, architecture=FITNET)
+    dataset, _ = data.load(digits_data)
+    other = tmp_path / "other.safetensors"
+    data.save(other, dataset, {"source": "another"})
+    with pytest.raises(TrainingError, match=r"small\.safetensors: made on another data set than .*other\.safetensors"):
+        train(start=trained_model, data_path=other)
+
+
+def linear(weight):
+    layer = nn.Linear(2, 3, bias=False)
+    layer.weight = nn.Parameter(torch.tensor(weight))
+    return layer
+
+
+@pytest.mark.parametrize("temperature", [1.0, 5.0, 100.0])
+def test_losses_at_a_temperature_by_hand(temperature):
+    images, labels = torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 0.0]]), torch.tensor([2, 0, 1])
+    model = linear([[30.0, 2.0], [1.0, -40.0], [5.0, 6.0]])
+    teacher = linear([[10.0, 20.0], [-70.0, 4.0], [0.5, 60.0]])
+    chosen = {"smoothing": 0.0, "generator": torch.Generator(), "temperature": temperature}
+
+    def softmax(logits):
+        powers = np.exp((logits - logits.max(1, keepdims=True)).astype(np.float64) / temperature)
+        return powers / powers.sum(1, keepdims=True)
+
+    with torch.no_grad():
+        student_p, teacher_p = (softmax(network(images).numpy()) for network in (model, teacher))
+    for targets, (loss, logits) in (
+        (np.eye(3)[labels.numpy()], distillation.tempered(model, images, labels, **chosen)),
+        (teacher_p, distillation.distillation(model, images, labels, teacher=teacher, **chosen)),
+    ):
+        assert loss.item() == pytest.approx(-(targets * np.log(student_p)).sum(1).mean(), rel=1e-4)
+        torch.testing.assert_close(logits, model(images))
+        (gradient,) = torch.autograd.grad(loss, model.weight)
+        by_logits = (student_p - targets) / temperature / len(images)
+        np.testing.assert_allclose(gradient, by_logits.T @ images.numpy(), rtol=1e-4, atol=1e-8)
+    assert teacher.weight.grad is None
+
+
+def test_defensive_distillation_trains_at_ordinary_learning_rates(train):
+    options = {"width": 8, "epochs": 8, "learning_rate": 0.05, "weight_decay": 0.0005}
+    start = train("start", width=8, epochs=3)
+    teacher = train("teacher", recipe="tempered", temperature=100.0, start=start, **options)
+    student = train("student", recipe="distillation", temperature=100.0, start=start, teacher=teacher, **options)
+    for path in (teacher, student):
+        model, header = models.load(path)
+        assert header["clean_accuracy"] > 0.85
+        logits = model(torch.rand(50, 1, 16, 16, generator=torch.Generator().manual_seed(0)))
+        assert logits.abs().max() > 100
+    assert header["inputs"]["teacher"] == artifacts.file_digest(teacher)
+    assert header["distillation"] == {"last_layer_times": 100.0}
+
+
+def test_a_tempered_network_begins_as_the_start_at_temperature_1(train, trained_model):
+    tempered, _ = models.load(train(recipe="tempered", temperature=50.0, epochs=0, start=trained_model))
+    start, _ = models.load(trained_model)
+    images = torch.rand(20, 1, 16, 16)
+    torch.testing.assert_close(tempered(images) / 50, start(images))
+
+
+def test_rounds_of_trimming_follow_each_other(train, digits_data):
+    small = train("full", epochs=6, initialization="lsuv", architecture=FITNET)
+    options = {"recipe": "trimming", "deviations": 0.5, "apoz_images": 300, "epochs": 2, "learning_rate": 0.02}
+    dataset, _ = data.load(digits_data)
+    previous = [12, 16, 16, 16]
+    for name in ("first", "second"):
+        small = train(name, start=small, architecture=FITNET, **options)
+        model, header = models.load(small)
+        about = header["trimming"]
+        assert about["widths_before"] == previous
+        assert all(after <= before for after, before in zip(about["widths_after"], previous, strict=True))
+        assert sum(about["widths_after"]) < sum(previous)
+        assert about["parameters_after"] == header["parameters_count"] < about["parameters_before"]
+        assert header["specification"]["options"] == FITNET["options"]
+        *channels, dense = about["widths_after"]
+        assert header["architecture_options"] == FITNET["options"] | {"stages": [[c] for c in channels], "dense": dense}
+        assert header["clean_accuracy"] == training.accuracy(model, dataset.x_test, dataset.y_test, CPU)
+        assert 0 <= about["accuracy_trimmed"] <= 1
+        previous = about["widths_after"]
+    # A network that only starts from a trimmed one has its size.
+    header = artifacts.read_header(train("later", start=small, architecture=FITNET, epochs=0))
+    assert header["architecture_options"]["dense"] == previous[-1]
+
+
+def test_an_ensemble_is_a_model_artefact_of_its_own(train, digits_data, trained_model, tmp_path):
+    trimmed = train("trimmed", epochs=0, recipe="trimming", architecture=FITNET, start=train("f", architecture=FITNET))
+    members = {"b": trained_model, "a.1": trimmed}
+    out, arguments = tmp_path / "ensemble.safetensors", {"seed": 0, "device": "cpu", "checkpoint": tmp_path / "c"}
+    specification = {"members": ["b", "a.1"], "training": {"pgd_epsilon": 0.05}}
+    training.run(digits_data, specification, members=members, out=out, **arguments)
+    networks = [models.load(path)[0] for path in members.values()]
+    trimmed.unlink()
+    ensemble, header = models.load(out)
+    dataset, _ = data.load(digits_data)
+    images = torch.from_numpy(dataset.x_test[:30]).float() / 255
+    mean = torch.stack([network(images).softmax(1) for network in networks]).mean(0)
+    torch.testing.assert_close(ensemble(images).softmax(1), mean)
+    assert header["clean_accuracy"] == training.accuracy(ensemble, dataset.x_test, dataset.y_test, CPU)
+    assert header["pgd_epsilon"] == 0.05
+    assert header["parameters_count"] == sum(p.numel() for network in networks for p in network.parameters())
+    assert header["members"]["b"] == artifacts.read_header(trained_model)
+    assert set(header["inputs"]) == {"data", "member b", "member a.1"}
+    with pytest.raises(TrainingError, match=r"members: the specification names b, a\.1, the files are of b; "):
+        training.run(digits_data, specification, members={"b": trained_model}, out=out, **arguments)
+
+
+def test_the_command_line_takes_the_files_of_other_networks(digits_data, trained_model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(device, "prepare_environment", lambda threads: None)
+    monkeypatch.setattr(device, "configure", lambda threads: None)
+
+    def command(name, specification, *arguments):
+        given = ["--data", digits_data, "--spec", json.dumps(specification), "--checkpoint", tmp_path / "c"]
+        out = tmp_path / f"{name}.safetensors"
+        assert cli.main(["train", *map(str, [*given, *arguments, "--out", out])]) == 0, capsys.readouterr().err
+        return out
+
+    student = toys.specification(epochs=1, recipe="distillation", temperature=1.0) | {"start": "s", "teacher": "t"}
+    path = command("student", student, "--start", trained_model, "--teacher", trained_model)
+    assert set(artifacts.read_header(path)["inputs"]) == {"data", "start", "teacher"}
+    both = {"members": ["x", "y"], "training": {"pgd_epsilon": 0.1}}
+    pair = command("pair", both, "--member", f"x={path}", "--member", f"y={trained_model}")
+    assert list(artifacts.read_header(pair)["specification"]["members"]) == ["x", "y"]
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--member", str(path)])
+    assert "is not NAME=FILE" in capsys.readouterr().err
 
 
 # Networks that nobody should attack

@@ -37,6 +37,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _named_file(text: str) -> tuple[str, str]:
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE")
+    return name, path
+
+
 def _prepared_device(arguments: argparse.Namespace) -> str:
     from infoadv import device
 
@@ -90,6 +97,9 @@ def _train(arguments: argparse.Namespace) -> None:
         device=device,
         checkpoint=arguments.checkpoint,
         out=arguments.out,
+        start=arguments.start,
+        teacher=arguments.teacher,
+        members=dict(arguments.member) if arguments.member else None,
     )
 
 
@@ -121,6 +131,21 @@ def _metrics(arguments: argparse.Namespace) -> None:
         arguments.attack,
         arguments.spec,
         reference=arguments.reference,
+        seed=arguments.seed,
+        device=device,
+        out=arguments.out,
+    )
+
+
+def _flow(arguments: argparse.Namespace) -> None:
+    device = _prepared_device(arguments)
+    from infoadv import flow
+
+    flow.run(
+        arguments.data,
+        arguments.model,
+        arguments.attacks,
+        arguments.spec,
         seed=arguments.seed,
         device=device,
         out=arguments.out,
@@ -164,7 +189,9 @@ def _check(arguments: argparse.Namespace) -> None:
         print(f"           {dataset}/{model}: {len(attacks)} attacks on {checked.images} images")
     print(f"attacks    {len(checked.attacks)}: {', '.join(checked.attacks)}")
     print(f"metrics    {len(checked.metrics)}: {', '.join(checked.metrics)}")
-    print(f"tables     {', '.join(config.tables())}")
+    if checked.flow is not None:
+        print(f"profiles   {checked.flow.dataset}: {', '.join(checked.flow.parts())}")
+    print(f"tables     {', '.join(checked.tables())}")
     print(f"figures    {', '.join(checked.figures)}")
 
 
@@ -260,11 +287,20 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         "train",
         _train,
-        "train a target network, or take your own, and measure it",
+        "train a target network, or take your own or an ensemble, and measure it",
         "infoadv train --data DATA --spec JSON --checkpoint FILE --out results/models/digits/standard.safetensors",
     )
     sub.add_argument("--data", required=True, help="data artefact")
-    spec(sub, "architecture, options and training; or factory, weights and options")
+    spec(sub, "architecture, options and training; or factory, weights and options; or members")
+    sub.add_argument("--start", metavar="FILE", help="model artefact whose weights training begins from")
+    sub.add_argument("--teacher", metavar="FILE", help="model artefact whose outputs are learnt (recipe distillation)")
+    sub.add_argument(
+        "--member",
+        type=_named_file,
+        action="append",
+        metavar="NAME=FILE",
+        help="member of an ensemble and its model artefact; once for each, in the order of the specification",
+    )
     computing(sub)
     sub.add_argument("--checkpoint", required=True, help="file to go on from after a kill; removed at the end")
     sub.add_argument("--out", required=True, help="model artefact to write")
@@ -298,6 +334,19 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--reference", help="model artefact whose features LPIPS with backbone reference compares")
     computing(sub)
     sub.add_argument("--out", required=True, help="metrics artefact to write")
+
+    sub = command(
+        "flow",
+        _flow,
+        "follow clean and adversarial images through a network: information profiles",
+        "infoadv flow --data DATA --model MODEL --spec JSON --out PROFILES.parquet ATTACK...",
+    )
+    sub.add_argument("--data", required=True, help="data artefact")
+    sub.add_argument("--model", required=True, help="model artefact in which the images are followed")
+    spec(sub, "studies and how profiles are measured: the section flow of the configuration, for this network")
+    computing(sub)
+    sub.add_argument("--out", required=True, help="flow artefact to write")
+    sub.add_argument("attacks", nargs="+", metavar="ATTACK", help="attack artefacts, on this network or another one")
 
     sub = command(
         "calibrate",

@@ -24,6 +24,7 @@ import yaml
 
 from infoadv import InfoadvError, plugins, report
 from infoadv.artifacts import canonical_json
+from infoadv.study import Study
 
 SCHEMA_FILE = plugins.PACKAGE.parents[1] / "workflow" / "schemas" / "config.schema.json"
 
@@ -196,6 +197,65 @@ def _complete_options(folder: str, name: str, given: Any, path: tuple[str, ...],
     return deepcopy(given) if "preset" in given else _filled(given, schema)
 
 
+def _origin(specification: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the networks that one is made from, each with the key that names it."""
+    named = [(key, specification[key]) for key in ("start", "teacher") if key in specification]
+    return named + [("members", member) for member in specification.get("members", ())]
+
+
+def _check_origin(models: Mapping[str, Mapping[str, Mapping[str, Any]]], name: str, dataset: str) -> None:
+    """Check the networks that ``name`` is made from on one data set; ``models`` holds specifications by name and data set."""
+    own = models[name][dataset]
+    path = f"models.{name}"
+    present = [other for other, specifications in models.items() if dataset in specifications]
+    for key, other in _origin(own):
+        _known(other, present, f"{path}.{key}", f"network of {dataset} named")
+    waiting: list[tuple[str, ...]] = [(name,)]
+    above: set[str] = set()
+    while waiting:
+        chain = waiting.pop()
+        for key, other in _origin(models[chain[-1]].get(dataset, {})):
+            if other == name:
+                circle = " -> ".join((*chain, other))
+                raise ConfigError(f"{path}.{key}: {circle} goes in a circle; a network cannot be made from itself.")
+            if other not in above and other in models:
+                above.add(other)
+                waiting.append((*chain, other))
+    recipe = own["training"].get("recipe")
+    if recipe is None:
+        return
+    needed = plugins.literals("training", "NEEDS").get(recipe, [])
+    for key in needed:
+        if key not in own:
+            raise ConfigError(f"{path}: training recipe {recipe!r} needs the key {key!r}: the name of a network.")
+    if "teacher" in own and "teacher" not in needed:
+        raise ConfigError(f"{path}.teacher: training recipe {recipe!r} has no use for one; set recipe: distillation.")
+    if recipe == "trimming" and own["architecture"] not in _resizable():
+        allowed = ", ".join(_resizable())
+        raise ConfigError(f"{path}.architecture: {own['architecture']!r} cannot be trimmed; allowed: {allowed}.")
+    if "start" in own:
+        first = models[own["start"]][dataset]
+        for key in ("architecture", "options"):
+            if first.get(key) != own[key]:
+                raise ConfigError(
+                    f"{path}.start: {own['start']!r} has {key} {_shown(first.get(key))}, this network "
+                    f"{_shown(own[key])} on {dataset}; training can only begin from a network like itself."
+                )
+        if own["training"]["initialization"] != "default":
+            raise ConfigError(
+                f"{path}.training.initialization: not allowed beside 'start', whose weights training begins from."
+            )
+
+
+def _resizable() -> list[str]:
+    """Return the architectures that can be trimmed: those whose file has a function ``resized``."""
+    return [name for name in plugins.schemas("models") if _has_function(plugins.source_file("models", name), "resized")]
+
+
+def _has_function(path: Path, name: str) -> bool:
+    return any(isinstance(node, ast.FunctionDef) and node.name == name for node in _tree(path).body)
+
+
 # --- What runs -------------------------------------------------------------------------------------------------------
 
 
@@ -268,6 +328,7 @@ class Config:
         self.runs = list(self._runs())
         self.calibration: dict[str, Any] | None = self.values.get("calibration")
         self.statistics = self._statistics()
+        self.flow = self._flow()
         self.figures = self._figures()
         self._check_likes()
 
@@ -293,22 +354,31 @@ class Config:
             for dataset in entry["per_dataset"]:
                 _known(dataset, datasets, f"{path}.per_dataset", "data set of this model")
             result[name] = {dataset: self._model(name, entry, dataset) for dataset in datasets}
+        for name, specifications in result.items():
+            for dataset in specifications:
+                _check_origin(result, name, dataset)
         return result
 
     def _model(self, name: str, entry: Mapping[str, Any], dataset: str) -> dict[str, Any]:
         path = ("models", name)
-        if ("architecture" in entry) == ("factory" in entry):
+        kinds = [key for key in ("architecture", "factory", "members") if key in entry]
+        if len(kinds) != 1:
             raise ConfigError(
-                f"models.{name}: give either 'architecture' (trained here) or 'factory' and 'weights' (your own)."
+                f"models.{name}: give either 'architecture' (trained here), 'factory' and 'weights' (your own), or "
+                "'members' (an ensemble)."
             )
         if ("factory" in entry) != ("weights" in entry):
             raise ConfigError(f"models.{name}: 'factory' and 'weights' go together.")
-        if "factory" in entry:
-            if entry["per_dataset"]:
-                raise ConfigError(f"models.{name}.per_dataset: not allowed beside 'factory'; give a model each.")
+        if "architecture" not in entry:
+            foreign = ["start", "teacher", "per_dataset", *(["options"] if "members" in entry else [])]
+            for key in foreign:
+                if entry.get(key):
+                    raise ConfigError(f"models.{name}.{key}: not allowed beside '{kinds[0]}'; remove one of the two.")
             radius = {"pgd_epsilon": common_options("training")["pgd_epsilon"]}
             schema = {"type": "object", "additionalProperties": False, "properties": radius}
             _check(entry["training"], schema, (*path, "training"))
+            if "members" in entry:
+                return {"members": entry["members"], "training": _filled(entry["training"], schema)}
             return {
                 "factory": entry["factory"],
                 "weights": entry["weights"],
@@ -329,6 +399,7 @@ class Config:
                 "recipe": recipe,
                 **_complete_options("training", recipe, training, (*path, "training"), "training recipe"),
             },
+            **{key: entry[key] for key in ("start", "teacher") if key in entry},
         }
 
     def _metrics(self) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
@@ -474,6 +545,50 @@ class Config:
         _known(statistics["reference"], self.attacks, "statistics.reference", "attack")
         return statistics
 
+    def _flow(self) -> Study | None:
+        if "flow" not in self.values:
+            return None
+        given = self.values["flow"]
+        values = {"dataset": next(iter(self.datasets)), "matched": given["attacks"][0], **given}
+        dataset = values["dataset"]
+        _known(dataset, self.datasets, "flow.dataset", "data set")
+        networks = [name for name, specifications in self.models.items() if dataset in specifications]
+        distilled = values.get("distilled", {})
+        for key, name in (
+            *((key, values.get(key)) for key in ("model", "trimmed", "ensemble", "untrained")),
+            *(("transfer", name) for name in values.get("transfer", ())),
+            *(("layers", name) for name in values["layers"]),
+            ("distilled.model", distilled.get("model")),
+        ):
+            if name is not None:
+                _known(name, networks, f"flow.{key}", f"network of {dataset} named")
+        for key, names, allowed in (
+            ("jsma", [values["jsma"]], self._of_method("jsma")),
+            ("distilled.regular", [distilled[key] for key in ("regular",) if distilled], self._of_method("jsma")),
+            ("distilled.adaptive", [distilled[key] for key in ("adaptive",) if distilled], self._of_method("jsma")),
+            ("attacks", values["attacks"], list(self.attacks)),
+            ("matched", [values["matched"]], values["attacks"]),
+        ):
+            for name in names:
+                _known(name, allowed, f"flow.{key}", "such attack")
+        for name in values["attacks"]:
+            if self.attacks[name].like(dataset) is not None:
+                raise ConfigError(
+                    f"flow.attacks: {name!r} is a control; name attacks, the study has controls of its own."
+                )
+        if "ensemble" in values and "transfer" not in values:
+            raise ConfigError("flow.ensemble: goes with 'transfer'; name the other networks there.")
+        roles = [values["model"], *values.get("transfer", ())]
+        roles += [values[key] for key in ("trimmed", "ensemble", "untrained") if key in values]
+        roles += [distilled["model"]] if distilled else []
+        twice = sorted({name for name in roles if roles.count(name) > 1})
+        if twice:
+            raise ConfigError(f"flow: {twice[0]!r} has two roles; a network has one.")
+        return Study(values)
+
+    def _of_method(self, method: str) -> list[str]:
+        return [name for name, attack in self.attacks.items() if attack.method == method]
+
     def _figures(self) -> dict[str, dict[str, Any]]:
         known = structure_schema()["properties"]["figures"]["properties"]
         declared = plugins.schemas("report/figures")
@@ -497,6 +612,12 @@ class Config:
                 for item in given.get(f"{key}s", ()):
                     _known(item, names, f"{path}.{key}s", what)
             result[name] = given
+            inputs = stage_inputs("figures", name)
+            if inputs["stage"] == "flow":
+                needed = [key for key in inputs.get("needs", []) if self.flow is None or key not in self.flow.values]
+                if self.flow is None or needed:
+                    lacking = f"flow.{needed[0]}" if needed else "flow"
+                    raise ConfigError(f"figures.{name}: needs {lacking!r}; add it or remove the figure.")
         if "calibration" in result and self.calibration is None:
             raise ConfigError("figures.calibration: needs the section 'calibration'; add it or remove the figure.")
         if "convergence" in result:
@@ -559,6 +680,23 @@ class Config:
             },
         }
 
+    def presentation_of(self, kind: str, name: str) -> dict[str, Any]:
+        """Return ``presentation`` for one table or figure (``kind``), with the section ``flow`` where it draws from that."""
+        if stage_inputs(kind, name)["stage"] != "flow":
+            return self.presentation
+        assert self.flow is not None
+        return {**self.presentation, "flow": self.flow.values}
+
+    def tables(self) -> list[str]:
+        """Return the tables that are written: those of the information profiles only where the configuration has them."""
+        return [name for name in tables() if self.flow is not None or stage_inputs("tables", name)["stage"] != "flow"]
+
+    def flow_runs(self) -> list[Run]:
+        """Return the attacks that the information profiles need, also those that are part of the benchmark."""
+        if self.flow is None:
+            return []
+        return [Run(self.flow.dataset, model, attack) for model, attack in self.flow.runs()]
+
     def _swept(self, attack: Attack) -> dict[str, Any]:
         """Return the swept option and its value: of a point of a sweep, and of the attack that the sweep varies."""
         sweep = self.values["sweeps"].get(attack.sweep_of or attack.name)
@@ -572,6 +710,10 @@ class Config:
     def trained(self) -> list[tuple[str, str]]:
         """Return the (data set, model) pairs, in the order of the configuration."""
         return [(dataset, model) for dataset in self.datasets for model in self.models if dataset in self.models[model]]
+
+    def origin(self, dataset: str, model: str) -> list[tuple[str, str]]:
+        """Return the networks that one is made from, as pairs of a key (start, teacher, members) and a name."""
+        return _origin(self.models[model][dataset])
 
     def source(self, dataset: str) -> str:
         """Return the data source of a data set."""
@@ -655,14 +797,7 @@ def code(*entries: Path) -> list[Path]:
 
 def fetchable() -> list[str]:
     """Return the data sources that can be downloaded: those whose file has a function ``fetch``."""
-    return [
-        name
-        for name in plugins.schemas("data")
-        if any(
-            isinstance(node, ast.FunctionDef) and node.name == "fetch"
-            for node in _tree(plugins.source_file("data", name)).body
-        )
-    ]
+    return [name for name in plugins.schemas("data") if _has_function(plugins.source_file("data", name), "fetch")]
 
 
 def data_code(config: Config, dataset: str) -> list[Path]:
@@ -670,10 +805,12 @@ def data_code(config: Config, dataset: str) -> list[Path]:
     return code(plugins.PACKAGE / "data" / "__init__.py", plugins.source_file("data", config.source(dataset)))
 
 
-def _network_code(specification: Mapping[str, Any]) -> list[Path]:
+def _network_code(config: Config, dataset: str, model: str) -> list[Path]:
+    """Return the files of the architectures that one network consists of: several of an ensemble."""
+    specification = config.models[model][dataset]
     if "architecture" in specification:
         return [plugins.source_file("models", specification["architecture"])]
-    return []
+    return [file for member in specification.get("members", ()) for file in _network_code(config, dataset, member)]
 
 
 def training_code(config: Config, dataset: str, model: str) -> list[Path]:
@@ -682,7 +819,8 @@ def training_code(config: Config, dataset: str, model: str) -> list[Path]:
     entries = [
         plugins.PACKAGE / "device.py",
         plugins.PACKAGE / "training" / "__init__.py",
-        *_network_code(specification),
+        *_network_code(config, dataset, model),
+        *(file for _, other in config.origin(dataset, model) for file in _network_code(config, dataset, other)),
     ]
     if "recipe" in specification["training"]:
         entries.append(plugins.source_file("training", specification["training"]["recipe"]))
@@ -695,7 +833,7 @@ def attack_code(config: Config, dataset: str, model: str, attack: str) -> list[P
         plugins.PACKAGE / "device.py",
         plugins.PACKAGE / "attacks" / "harness.py",
         plugins.source_file("attacks", config.attacks[attack].method),
-        *_network_code(config.models[model][dataset]),
+        *_network_code(config, dataset, model),
     )
 
 
@@ -706,8 +844,17 @@ def metrics_code(config: Config, dataset: str, model: str) -> list[Path]:
         plugins.PACKAGE / "device.py",
         plugins.PACKAGE / "metrics" / "__init__.py",
         *(plugins.source_file("metrics", name) for name in config.metrics),
-        *(file for network in networks for file in _network_code(config.models[network][dataset])),
+        *(file for network in networks for file in _network_code(config, dataset, network)),
     )
+
+
+def stage_inputs(kind: str, name: str) -> dict[str, Any]:
+    """Return what a table or figure (``kind``) is made from: ``stage``, and the keys of ``flow`` that it ``needs``.
+
+    Its file says so in a literal ``INPUTS``; without one it is made from the metrics of every attack.
+    """
+    path = plugins.PACKAGE / "report" / kind / f"{name}.py"
+    return {"stage": "metrics", **plugins.literal(path, "INPUTS")}
 
 
 def tables() -> list[str]:
@@ -718,6 +865,16 @@ def tables() -> list[str]:
 def figures() -> list[str]:
     """Return the figures: one a file of ``infoadv.report.figures``."""
     return report.names("figures")
+
+
+def flow_code(config: Config, model: str) -> list[Path]:
+    """Return the code that follows inputs through one network."""
+    assert config.flow is not None
+    return code(
+        plugins.PACKAGE / "device.py",
+        plugins.PACKAGE / "flow" / "__init__.py",
+        *_network_code(config, config.flow.dataset, model),
+    )
 
 
 def table_code(name: str) -> list[Path]:

@@ -20,7 +20,7 @@ try:
 except InfoadvError as error:
     sys.exit(f"infoadv: error: config: {error}")
 
-for result in [*configuration.tables(), *settings.figures]:
+for result in [*settings.tables(), *settings.figures]:
     caption = ROOT / "workflow" / "report" / f"{result}.rst"
     if not caption.is_file():
         sys.exit(f"infoadv: error: {result}: has no caption for the report; write {caption}.")
@@ -147,11 +147,27 @@ def reference_file(wildcards):
     return [model_file(wildcards.dataset, settings.lpips_reference[wildcards.dataset])]
 
 
+# --- Information profiles -----------------------------------------------------------------------------------
+def flow_file(model):
+    return f"results/flow/{settings.flow.dataset}/{model}.parquet"
+
+
+def flow_files():
+    return [flow_file(model) for model in settings.flow.parts()] if settings.flow else []
+
+
+def followed_attacks(wildcards):
+    """Return the attacks whose images are followed in one network."""
+    parts = settings.flow.parts()[wildcards.model]
+    runs = [configuration.Run(wildcards.dataset, part.source, part.attack) for part in parts]
+    return [attack_file(run) for run in dict.fromkeys(runs)]
+
+
 # --- Tables -------------------------------------------------------------------------------------------------
 def table_files():
     return expand(
         "results/tables/{table}.{suffix}",
-        table=configuration.tables(),
+        table=settings.tables(),
         suffix=["csv", "md", "tex"],
     )
 
@@ -162,15 +178,18 @@ def computing_benchmarks():
     if "calibration" in settings.figures:
         files.append("results/benchmarks/calibration/mine.tsv")
     files += [f"results/benchmarks/train/{d}/{m}.tsv" for d, m in settings.trained()]
-    for stage in ("attack", "metrics"):
-        files += [
-            f"results/benchmarks/{stage}/{run.dataset}/{run.model}/{run.attack}.tsv" for run in settings.runs
-        ]
+    attacked = dict.fromkeys([*settings.runs, *settings.flow_runs()])
+    for stage, runs in (("attack", attacked), ("metrics", settings.runs)):
+        files += [f"results/benchmarks/{stage}/{run.dataset}/{run.model}/{run.attack}.tsv" for run in runs]
+    if settings.flow:
+        files += [f"results/benchmarks/flow/{settings.flow.dataset}/{name}.tsv" for name in settings.flow.parts()]
     return files
 
 
 def table_inputs(table):
-    """Return what a table is made from; a table that was added gets the metrics of every attack."""
+    """Return what a table is made from; a table that was added gets the metrics of every attack, or says what it wants."""
+    if configuration.stage_inputs("tables", table)["stage"] == "flow":
+        return flow_files()
     if table == "targets":
         return [model_file(dataset, model) for dataset, model in settings.trained()]
     if table == "runtime":
@@ -193,7 +212,9 @@ def figure_files():
 
 
 def figure_inputs(figure, stem):
-    """Return what a figure is drawn from; a figure that was added gets the metrics of every attack."""
+    """Return what a figure is drawn from; a figure that was added gets the metrics of every attack, or says what it wants."""
+    if configuration.stage_inputs("figures", figure)["stage"] == "flow":
+        return flow_files()
     if figure == "grid":
         dataset = stem.removeprefix("grid_")
         _, runs = settings.grid(dataset)
@@ -214,4 +235,4 @@ def figure_specification(figure, stem):
         dataset = stem.removeprefix("grid_")
         options, _ = settings.grid(dataset)
         return {"figure": options, "dataset": dataset, **settings.presentation}
-    return {"figure": settings.figures[figure], **settings.presentation}
+    return {"figure": settings.figures[figure], **settings.presentation_of("figures", figure)}

@@ -1,10 +1,26 @@
-# Target networks and reference networks: trained here, or a user's own.
+# Target networks and reference networks: trained here, a user's own, or an ensemble.
+
+
+def origin_files(wildcards):
+    """Return the networks that one is made from: what its training begins from, its teacher, its members."""
+    return [
+        model_file(wildcards.dataset, name) for _, name in settings.origin(wildcards.dataset, wildcards.model)
+    ]
+
+
+def origin_arguments(wildcards):
+    arguments = []
+    for key, name in settings.origin(wildcards.dataset, wildcards.model):
+        file = model_file(wildcards.dataset, name)
+        arguments += ["--member", f"{name}={file}"] if key == "members" else [f"--{key}", file]
+    return arguments
 
 
 rule train:
     input:
         data="results/data/{dataset}.safetensors",
         weights=lambda wildcards: settings.models[wildcards.model][wildcards.dataset].get("weights", []),
+        origin=origin_files,
         code=lambda wildcards: as_inputs(
             configuration.training_code(settings, wildcards.dataset, wildcards.model)
         ),
@@ -21,6 +37,7 @@ rule train:
         gpu=GPUS,
     params:
         spec=lambda wildcards: configuration.as_json(settings.models[wildcards.model][wildcards.dataset]),
+        origin=origin_arguments,
         seed=settings.seed,
         device=settings.device,
         threads=settings.threads["training"],
@@ -30,6 +47,7 @@ rule train:
         "python -m infoadv train"
         " --data {input.data:q}"
         " --spec {params.spec:q}"
+        " {params.origin:q}"
         " --seed {params.seed}"
         " --device {params.device}"
         " --threads {params.threads}"

@@ -1,7 +1,7 @@
 # Tables: each is one file of infoadv.report.tables, written as csv, md and tex.
 
 
-for table in configuration.tables():
+for table in settings.tables():
 
     rule:
         name:
@@ -27,7 +27,7 @@ for table in configuration.tables():
         threads: cores(1)
         params:
             table=table,
-            spec=configuration.as_json(settings.presentation),
+            spec=configuration.as_json(settings.presentation_of("tables", table)),
             folder=lambda wildcards, output: os.path.dirname(output[0]),
         shell:
             "python -m infoadv table {params.table:q}"

@@ -39,7 +39,8 @@ class AttackResult:
     first_success
         (N,) int64: the iteration at which the image was first misclassified as asked, -1 if it never was.
     trace
-        Optional record of the run: ``step`` (P,), ``margin``, ``estimate`` and ``truth`` (N, P).
+        Optional record of the run, arrays whose first axis is the image (N, ...) but for ``step`` (P,), the iterations
+        that ``margin``, ``estimate`` and ``truth`` (N, P) belong to.
     """
 
     adversarial: Tensor
@@ -95,12 +96,19 @@ class CountingModel(nn.Module):
                 f"an attack called the model with {len(images)} images, its batch has {len(self.forwards)}: whose passes "
                 "they are cannot be known; it must call the model with the whole batch."
             )
-        self.forwards += repeats
+        return self._counted(images, torch.full_like(self.forwards, repeats))
+
+    def of_rows(self, images: Tensor, owners: Tensor) -> Tensor:
+        """Call the model for some images of the batch, or several variants of one: ``owners`` (R,) says whose row each is."""
+        return self._counted(images, torch.bincount(owners.cpu(), minlength=len(self.forwards)))
+
+    def _counted(self, images: Tensor, passes: Tensor) -> Tensor:
+        self.forwards += passes
         logits = self.model(images)
         if logits.requires_grad:
 
             def count(gradient: Tensor) -> None:
-                self.backwards += repeats
+                self.backwards += passes
 
             logits.register_hook(count)
         return logits

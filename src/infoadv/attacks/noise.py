@@ -20,39 +20,12 @@ SCHEMA = {
 }
 
 
-def gaussian_noise(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    indices: Tensor,
-    seed: int,
-    targets: Tensor | None = None,
-    norms: Tensor,
-) -> AttackResult:
-    """Add Gaussian noise, one direction an image, so that the 8-bit image's L2 distance equals ``norms``.
+def noise_of_norm(images: Tensor, norms: Tensor, indices: Tensor, seed: int) -> Tensor:
+    """Return 8-bit images (N, C, H, W), float64 levels / 255: ``images`` and Gaussian noise of L2 norm ``norms`` (N,).
 
     Clipping to [0, 1] and rounding to 8 bits change the norm, so the amplitude is found by bisection on what is left
     after both: that norm never falls as the amplitude grows. A norm that no amplitude reaches, because every pixel is
-    then at a bound, gives the largest norm of that direction.
-
-    Parameters
-    ----------
-    model, images, labels, indices, seed, targets
-        As for every attack (see :mod:`infoadv.attacks`).
-    norms
-        (N,) L2 norms over all values of an image, in units of the [0, 1] range; the option ``like`` of the
-        configuration names the attack that they come from.
-
-    Returns
-    -------
-    AttackResult
-        ``first_success`` is 0 where the noise changes the prediction as asked, else -1: nothing is iterated.
-
-    Raises
-    ------
-    AttackError
-        If ``norms`` does not hold one finite number, 0 or more, for each image.
+    then at a bound, gives the largest norm of that direction. Raises ``AttackError`` as :func:`gaussian_noise` does.
     """
     wanted = norms.to(images.device, torch.float64)
     if wanted.shape != (len(images),) or not bool((wanted.isfinite() & (wanted >= 0)).all()):
@@ -76,7 +49,40 @@ def gaussian_noise(
         below = norm(middle) < wanted
         low = torch.where(below, middle, low)
         high = torch.where(below, high, middle)
-    adversarial = noisy(high).to(images.dtype)
+    return noisy(high)
+
+
+def gaussian_noise(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    indices: Tensor,
+    seed: int,
+    targets: Tensor | None = None,
+    norms: Tensor,
+) -> AttackResult:
+    """Add Gaussian noise, one direction an image, so that the 8-bit image's L2 distance equals ``norms``.
+
+    Parameters
+    ----------
+    model, images, labels, indices, seed, targets
+        As for every attack (see :mod:`infoadv.attacks`).
+    norms
+        (N,) L2 norms over all values of an image, in units of the [0, 1] range; the option ``like`` of the
+        configuration names the attack that they come from.
+
+    Returns
+    -------
+    AttackResult
+        ``first_success`` is 0 where the noise changes the prediction as asked, else -1: nothing is iterated.
+
+    Raises
+    ------
+    AttackError
+        If ``norms`` does not hold one finite number, 0 or more, for each image.
+    """
+    adversarial = noise_of_norm(images, norms, indices, seed).to(images.dtype)
     with torch.no_grad():
         success = margin(model(adversarial), labels, targets) > 0
     return AttackResult(adversarial, success.long() - 1)

@@ -1,12 +1,14 @@
 """Target networks. Each takes images in [0, 1] and returns logits; it holds its own normalisation.
 
 An architecture is a file with a literal ``SCHEMA`` and a function of the same name,
-``architecture(shape, classes, **options) -> torch.nn.Module``, where ``shape`` is (C, H, W).
+``architecture(shape, classes, **options) -> torch.nn.Module``, where ``shape`` is (C, H, W). If it can be trimmed, the
+file also has ``resized(options, widths) -> options`` (:func:`resized`).
 """
 
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,22 @@ class Normalized(nn.Module):
         return self.network((images - self.mean) / self.std)
 
 
+class Ensemble(nn.Module):
+    """Several networks as one: its logits are the log of the mean of their softmax outputs (Liu et al. 2017).
+
+    So the softmax of these logits is the mean probability. The members take images in [0, 1] and return logits
+    (N x classes), of the same classes.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logs = torch.stack([member(images).log_softmax(1) for member in self.members])
+        return logs.logsumexp(0) - math.log(len(self.members))
+
+
 def build(
     architecture: str,
     options: dict[str, Any],
@@ -49,6 +67,19 @@ def build(
     """Build a named architecture for images of ``shape`` (C, H, W), with its normalisation, untrained."""
     network = plugins.load("models", architecture)(tuple(shape), classes, **options)
     return Normalized(network, mean, std)
+
+
+def resized(architecture: str, options: dict[str, Any], widths: Sequence[int]) -> dict[str, Any]:
+    """Return the options that give ``architecture`` these widths: channels and units of its hidden layers, in order.
+
+    Raises ``ModelError`` where the file of the architecture has no function ``resized``.
+    """
+    module = importlib.import_module(f"infoadv.models.{plugins.source_file('models', architecture).stem}")
+    if not hasattr(module, "resized"):
+        raise ModelError(
+            f"{architecture} cannot be trimmed: its file has no function 'resized'; use fitnet4 or deep_conv, or add one."
+        )
+    return module.resized(options, widths)
 
 
 def from_factory(path: str, options: dict[str, Any]) -> nn.Module:
@@ -82,16 +113,27 @@ def weights_of(model: nn.Module) -> dict[str, np.ndarray]:
     return {name: value.detach().cpu().contiguous().numpy() for name, value in model.state_dict().items()}
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Module, dict[str, Any]]:
-    """Read a model artefact; return the model in eval mode, its parameters frozen, and its provenance."""
-    tensors, header = artifacts.load_tensors(path, "model")
+def _untrained(header: dict[str, Any]) -> nn.Module:
+    """Build the network that a model artefact with this provenance holds, without its weights."""
     specification = header["specification"]
+    if "members" in specification:
+        return Ensemble([_untrained(header["members"][name]) for name in specification["members"]])
     if "factory" in specification:
-        model = from_factory(specification["factory"], specification.get("options", {}))
-    else:
-        shape, classes = header["dataset_shape"], header["classes"]
-        channels = [0.0] * shape[0]
-        model = build(specification["architecture"], specification["options"], shape, classes, channels, channels)
+        return from_factory(specification["factory"], specification.get("options", {}))
+    shape, classes = header["dataset_shape"], header["classes"]
+    channels = [0.0] * shape[0]
+    options = header.get("architecture_options", specification["options"])
+    return build(specification["architecture"], options, shape, classes, channels, channels)
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Module, dict[str, Any]]:
+    """Read a model artefact; return the model in eval mode, its parameters frozen, and its provenance.
+
+    ``architecture_options`` in the provenance are those that the network ended up with where training changed them,
+    ``members`` the provenance of each member of an ensemble, by name.
+    """
+    tensors, header = artifacts.load_tensors(path, "model")
+    model = _untrained(header)
     set_weights(model, tensors, path)
     model.requires_grad_(False)
     # Channels-last convolutions are the faster ones on both CPU and GPU.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -58,3 +59,10 @@ def fitnet4(
         layers += [nn.MaxPool2d(2) if number < 2 else nn.AdaptiveMaxPool2d(1), nn.Dropout(dropout)]
     layers += [nn.Flatten(), nn.Linear(channels, dense), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dense, classes)]
     return nn.Sequential(*layers)
+
+
+def resized(options: dict[str, Any], widths: Sequence[int]) -> dict[str, Any]:
+    """Return ``options`` with other ``widths``: the channels of each convolution in order, then the dense units."""
+    remaining = iter(widths)
+    stages = [[next(remaining) for _ in stage] for stage in options["stages"]]
+    return {**options, "stages": stages, "dense": next(remaining)}

@@ -1,14 +1,21 @@
-"""Trains a target network, or takes a user's own, measures it, and writes the model artefact.
+"""Trains a target network, or takes a user's own or an ensemble, measures it, and writes the model artefact.
 
 Training is a function of (data, specification, seed): every epoch draws its order and augmentation from a generator
 seeded by (seed, epoch), and the learning rate is a function of the step, so a run that was killed goes on from its last
 checkpoint to the same weights.
+
+A recipe is a file here with a literal ``SCHEMA`` and a function of the same name that returns the loss and the logits of a
+batch. A literal ``NEEDS`` names the keys ``start`` and ``teacher`` of the model's entry that it cannot do without: the
+teacher reaches it as the argument ``teacher``. If the file has a function ``prepare``, the network goes through it first
+(:func:`infoadv.training.trimming.prepare`).
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +31,9 @@ from infoadv.training.recipes import linf_step
 COMMON: dict[str, dict[str, Any]] = {
     "epochs": {
         "type": "integer",
-        "minimum": 1,
+        "minimum": 0,
         "default": 10,
-        "description": "passes over the training images",
+        "description": "passes over the training images; 0 leaves the network as it is initialised, as a control",
     },
     "batch_size": {"type": "integer", "minimum": 2, "default": 128, "description": "images a step"},
     "learning_rate": {
@@ -165,6 +172,10 @@ def learning_rate_at(progress: float, peak: float) -> float:
     return peak * min(progress / 0.2, (1 - progress) / 0.8)
 
 
+def _recipe_options(training: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in training.items() if name not in COMMON and name != "recipe"}
+
+
 def _train(
     model: nn.Module,
     dataset: data.Dataset,
@@ -173,8 +184,11 @@ def _train(
     device: torch.device,
     checkpoint: Path,
     identity: str,
+    teacher: nn.Module | None,
 ) -> None:
-    options = {name: value for name, value in training.items() if name not in COMMON and name != "recipe"}
+    options = _recipe_options(training)
+    if teacher is not None:
+        options["teacher"] = teacher
     loss_of = plugins.load("training", training["recipe"])
     # Norms and biases are not decayed: decay there only shifts what the next layer undoes.
     groups = [
@@ -256,6 +270,80 @@ def _train(
         artifacts.save_tensors(checkpoint, state, header)
 
 
+def _other(path: str | Path, data_path: str | Path, device: torch.device) -> tuple[nn.Module, dict[str, Any]]:
+    """Read a network that another one is made from; it must be of the same data set."""
+    model, header = models.load(path, device)
+    if header["inputs"].get("data") != artifacts.file_digest(data_path):
+        raise TrainingError(f"{path}: made on another data set than {data_path}; train it again on this one.")
+    return model, header
+
+
+def _check_others(specification: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise ``TrainingError`` unless the files given are those that the specification names."""
+    for role, file in given.items():
+        if (role in specification) != (file is not None):
+            raise TrainingError(
+                f"{role}: the specification names {specification.get(role, 'none')}, {file or 'no file'} is given; "
+                f"give a file with --{role.removesuffix('s')} if and only if the specification names it."
+            )
+    members = given["members"] or {}
+    if list(members) != list(specification.get("members", [])):
+        raise TrainingError(
+            f"members: the specification names {', '.join(specification['members'])}, the files are of "
+            f"{', '.join(members)}; give one file each, in this order."
+        )
+
+
+def _begin(
+    specification: dict[str, Any],
+    dataset: data.Dataset,
+    data_path: str | Path,
+    start: str | Path | None,
+    seed: int,
+    device: torch.device,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the network that training begins from, and what the artefact says of it."""
+    architecture, options, training = (specification[key] for key in ("architecture", "options", "training"))
+    about: dict[str, Any] = {}
+    pixels = dataset.x_train.astype(np.float32) / 255
+    mean, std = pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).tolist()
+    del pixels
+
+    def built(chosen: dict[str, Any], weights: nn.Module | None = None) -> nn.Module:
+        model = models.build(architecture, chosen, dataset.shape, dataset.classes, mean, std)
+        if weights is not None:
+            models.set_weights(model, models.weights_of(weights), start or architecture)
+        return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    if start is None:
+        model = built(options)
+        if training["initialization"] == "lsuv":
+            sample = _device_images(dataset.x_train[:INITIALIZATION_IMAGES], device)
+            about["lsuv_variances"] = lsuv(model, sample)
+    else:
+        weights, header = _other(start, data_path, device)
+        if header["specification"].get("architecture") != architecture:
+            raise TrainingError(f"{start}: a network of another architecture; start from a network of {architecture}.")
+        # A trimmed network has other options than the configuration says.
+        options = header.get("architecture_options", options)
+        model = built(options, weights)
+    prepare = getattr(importlib.import_module(plugins.load("training", training["recipe"]).__module__), "prepare", None)
+    if prepare is not None:
+        order = torch.randperm(len(dataset.x_train), generator=torch.Generator().manual_seed(seed)).numpy()
+        prepared, options, about[training["recipe"]] = prepare(
+            model,
+            architecture,
+            options,
+            sample=lambda count: _device_images(dataset.x_train[order[:count]], device),
+            measure=lambda network: accuracy(network.eval(), dataset.x_test, dataset.y_test, device),
+            **_recipe_options(training),
+        )
+        model = built(options, prepared)
+    if options != specification["options"]:
+        about["architecture_options"] = options
+    return model, about
+
+
 def run(
     data_path: str | Path,
     specification: dict[str, Any],
@@ -264,12 +352,20 @@ def run(
     device: torch.device | str,
     checkpoint: str | Path,
     out: str | Path,
+    start: str | Path | None = None,
+    teacher: str | Path | None = None,
+    members: Mapping[str, str | Path] | None = None,
 ) -> None:
-    """Make a model artefact: train ``specification["architecture"]``, or take a user's ``factory`` and ``weights``.
+    """Make a model artefact: train ``specification["architecture"]``, or take a user's ``factory`` and ``weights``, or
+    join ``members``.
 
+    ``start`` and ``teacher`` are model artefacts, of the network that training begins from and of the one whose outputs
+    are learnt; ``members`` are those of the ensemble, by name. Each is given if and only if the specification names it.
     ``checkpoint`` holds what has been trained so far; it is written after every epoch and removed at the end.
-    Raises ``TrainingError`` where the clean accuracy is near chance, ``ModelError`` where a user's model does not fit.
+    Raises ``TrainingError`` where the clean accuracy is near chance (unless no epoch was asked for) and where a network
+    given does not fit, ``ModelError`` where a user's model does not fit.
     """
+    _check_others(specification, {"start": start, "teacher": teacher, "members": members})
     device = torch.device(device)
     dataset, _ = data.load(data_path)
     checkpoint = Path(checkpoint)
@@ -278,26 +374,25 @@ def run(
     measured: dict[str, Any] = {}
     seed += training.get("seed", 0)
     torch.manual_seed(seed)
-    if "factory" in specification:
+    if members is not None:
+        networks = {name: _other(path, data_path, device) for name, path in members.items()}
+        model: nn.Module = models.Ensemble([network for network, _ in networks.values()])
+        measured["members"] = {name: header for name, (_, header) in networks.items()}
+        inputs |= {f"member {name}": path for name, path in members.items()}
+    elif "factory" in specification:
         model = models.from_factory(specification["factory"], specification.get("options", {}))
         models.set_weights(model, artifacts.load_foreign_tensors(specification["weights"]), specification["weights"])
         inputs["weights"] = specification["weights"]
         model = model.to(device)
     else:
-        pixels = dataset.x_train.astype(np.float32) / 255
-        mean, std = pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).tolist()
-        del pixels
-        model = models.build(
-            specification["architecture"], specification["options"], dataset.shape, dataset.classes, mean, std
-        )
-        model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        inputs |= {role: path for role, path in (("start", start), ("teacher", teacher)) if path is not None}
         identity = artifacts.canonical_json(
             {
                 "specification": specification,
                 "seed": seed,
                 "device": device.type,
                 "threads": torch.get_num_threads(),
-                "data": artifacts.file_digest(data_path),
+                **{role: artifacts.file_digest(path) for role, path in inputs.items()},
                 "code": [
                     artifacts.file_digest(path)
                     for folder in ("training", "models")
@@ -305,18 +400,21 @@ def run(
                 ],
             }
         )
-        sample = _device_images(dataset.x_train[:INITIALIZATION_IMAGES], device)
-        if training["initialization"] == "lsuv":
-            measured["lsuv_variances"] = lsuv(model, sample)
+        model, about = _begin(specification, dataset, data_path, start, seed, device)
+        measured |= about
+        taught_by = _other(teacher, data_path, device)[0] if teacher is not None else None
         if training["small_share"]:
-            models.check_logits(model, shrink(sample[:8]), dataset.classes, out)
-        _train(model, dataset, training, seed, device, checkpoint, identity)
+            small = shrink(_device_images(dataset.x_train[:8], device))
+            for network, name in ((model, out), (taught_by, teacher)):
+                if network is not None:
+                    models.check_logits(network, small, dataset.classes, name or out)
+        _train(model, dataset, training, seed, device, checkpoint, identity, taught_by)
     model.eval()
 
     models.check_logits(model, _device_images(dataset.x_test[:8], device), dataset.classes, out)
     clean = accuracy(model, dataset.x_test, dataset.y_test, device)
     chance = float(np.bincount(dataset.y_test).max()) / len(dataset.y_test)
-    if clean < chance + 0.1 * (1 - chance):
+    if training.get("epochs") != 0 and clean < chance + 0.1 * (1 - chance):
         # Kept, the finished checkpoint would be taken up again and fail for ever.
         checkpoint.unlink(missing_ok=True)
         raise TrainingError(

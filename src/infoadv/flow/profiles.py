@@ -1,0 +1,160 @@
+"""Information profiles of inputs inside a network: a reconstruction of [P2], whose text defines none of them.
+
+[P2] is "an empirical study on the dynamic properties of adversarial inputs" (references in the README). Its source and
+target matrices {S, T} and its profiles IIP, OIP and IOC are named and drawn there and not written down. Here a spatial
+position is a sample, and for layer k with maps F_i
+
+- S_ij = I(F_i ; input channel j), the input average-pooled to the layer's size;
+- T_ij = I(F_i ; M_j), the layer average-pooled to the size of M, the class-evidence maps of the last spatial layer;
+- s_i = mean_j S_ij and t_i = mean_j T_ij; IIP_k = mean_i s_i, OIP_k = mean_i t_i, IOC_k = correlation over i of s and t.
+
+Means and never sums: layers and networks of different width are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from infoadv.flow.recording import class_evidence, record
+from infoadv.information import spatial
+
+#: Images that go through the network together.
+_BATCH = 25
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """What a network does with N inputs, layer by layer.
+
+    Attributes
+    ----------
+    layers
+        Names of the K layers, in the order in which they are computed.
+    iip, oip
+        (N, K) float32, mean source and target information in bits; 0 is no dependence, small negative values are noise.
+    ioc
+        (N, K) float32 in [-1, 1], correlation over the maps of source and target information; NaN where either is constant.
+    dead
+        (N, K) float32, share of the maps that are constant; they count as 0 bits.
+    pooled
+        Per layer (N, C_k) float32, the mean of each map: the features of the linear probes.
+    logits
+        (N, classes) float32.
+    """
+
+    layers: tuple[str, ...]
+    iip: Tensor
+    oip: Tensor
+    ioc: Tensor
+    dead: Tensor
+    pooled: tuple[Tensor, ...]
+    logits: Tensor
+
+
+def matrices(
+    maps: Tensor, images: Tensor, evidence: Tensor, *, estimator: str = "copula", shifts: int = 24
+) -> tuple[Tensor, Tensor]:
+    """Return the source and target matrices of one layer, S (N, I, C) and T (N, I, J) in bits.
+
+    Parameters
+    ----------
+    maps
+        (N, I, h, w), the layer's maps.
+    images
+        (N, C, H, W), the input.
+    evidence
+        (N, J, h', w'), the maps M at the output.
+    estimator
+        "copula" or "quantile" (:mod:`infoadv.information.spatial`).
+    shifts
+        Toroidal shifts whose mean is taken off.
+    """
+    estimate = spatial.ESTIMATORS[estimator]
+    (height, width), (rows, columns) = maps.shape[2:], evidence.shape[2:]
+    source = estimate(maps, adaptive_avg_pool2d(images, (height, width)), spatial.shifts(height, width, shifts))
+    target = estimate(adaptive_avg_pool2d(maps, (rows, columns)), evidence, spatial.shifts(rows, columns, shifts))
+    return source, target
+
+
+def correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Return Pearson's correlation of first and second (N, I) over I, (N,); NaN where one of them is constant."""
+    first = first.double() - first.double().mean(1, keepdim=True)
+    second = second.double() - second.double().mean(1, keepdim=True)
+    size = first.norm(dim=1) * second.norm(dim=1)
+    return torch.where(size > 0, (first * second).sum(1) / size, torch.nan).float()
+
+
+def _evidence(model: nn.Module, images: Tensor, maps: dict[str, Tensor], kind: str) -> Tensor:
+    last = list(maps)[-1]
+    return maps[last] if kind == "maps" else class_evidence(model, images, last)
+
+
+def profile(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    layers: Sequence[str] | None = None,
+    estimators: Sequence[str] = ("copula",),
+    evidence: str = "class",
+    shifts: int = 24,
+) -> dict[str, Profiles]:
+    """Return the profiles of images (N, C, H, W) in [0, 1] inside ``model``, by estimator.
+
+    Parameters
+    ----------
+    model
+        In eval mode; any network of logits. It is run three times: for the maps, and for the class evidence.
+    layers
+        Names of layers, or None for all ReLU outputs that are maps (:func:`infoadv.flow.recording.record`).
+    evidence
+        M: "class" for class-evidence maps, "maps" for the last layer's maps themselves.
+    shifts
+        Toroidal shifts of the bias correction (:func:`infoadv.information.spatial.shifts`).
+
+    Raises
+    ------
+    FlowError
+        A layer that is not there or is no map.
+    """
+    parts: dict[str, list[Profiles]] = {name: [] for name in estimators}
+    for batch in images.split(_BATCH):
+        maps, logits = record(model, batch, layers)
+        output = _evidence(model, batch, maps, evidence)
+        lifeless = torch.stack([spatial.dead(layer).float().mean(1) for layer in maps.values()], 1)
+        pooled = tuple(layer.mean((2, 3)) for layer in maps.values())
+        for name in estimators:
+            rows = []
+            for layer in maps.values():
+                source, target = matrices(layer, batch, output, estimator=name, shifts=shifts)
+                inward, outward = source.mean(2), target.mean(2)
+                rows.append(torch.stack([inward.mean(1), outward.mean(1), correlation(inward, outward)]))
+            iip, oip, ioc = torch.stack(rows, 2)
+            parts[name].append(Profiles(tuple(maps), iip, oip, ioc, lifeless, pooled, logits))
+    return {name: _joined(several) for name, several in parts.items()}
+
+
+def _joined(parts: Sequence[Profiles]) -> Profiles:
+    return Profiles(
+        layers=parts[0].layers,
+        iip=torch.cat([part.iip for part in parts]),
+        oip=torch.cat([part.oip for part in parts]),
+        ioc=torch.cat([part.ioc for part in parts]),
+        dead=torch.cat([part.dead for part in parts]),
+        pooled=tuple(torch.cat(layer) for layer in zip(*(part.pooled for part in parts), strict=True)),
+        logits=torch.cat([part.logits for part in parts]),
+    )
+
+
+def difference(profiles: Tensor, clean: Tensor, spread: Tensor) -> Tensor:
+    """Return D (N,) = sqrt(mean_k (IP_k(x') - IP_k(x))^2 / sd_k^2), the overall difference of profiles (reconstruction).
+
+    ``profiles`` and ``clean`` are (N, K), ``spread`` (K,) the standard deviation over clean inputs; layers without
+    spread and layers that are not defined for an input are left out.
+    """
+    ratio = (profiles - clean) / torch.where(spread > 0, spread, torch.nan)
+    return ratio.square().nanmean(1).sqrt()

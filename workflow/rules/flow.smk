@@ -1,0 +1,36 @@
+# Information profiles: one job a network, which follows all its inputs.
+
+
+rule profiles:
+    input:
+        data="results/data/{dataset}.safetensors",
+        model="results/models/{dataset}/{model}.safetensors",
+        attacks=followed_attacks,
+        code=lambda wildcards: as_inputs(configuration.flow_code(settings, wildcards.model)),
+    output:
+        "results/flow/{dataset}/{model}.parquet",
+    log:
+        "logs/flow/{dataset}/{model}.log",
+    benchmark:
+        "results/benchmarks/flow/{dataset}/{model}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: cores(settings.threads["metrics"])
+    resources:
+        gpu=GPUS,
+    params:
+        spec=lambda wildcards: configuration.as_json(settings.flow.specification(wildcards.model)),
+        seed=settings.seed,
+        device=settings.device,
+        threads=settings.threads["metrics"],
+    shell:
+        "python -m infoadv flow"
+        " --data {input.data:q}"
+        " --model {input.model:q}"
+        " --spec {params.spec:q}"
+        " --seed {params.seed}"
+        " --device {params.device}"
+        " --threads {params.threads}"
+        " --out {output:q}"
+        " {input.attacks:q}"
+        " > {log:q} 2>&1"
