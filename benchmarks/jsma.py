@@ -1,4 +1,4 @@
-"""Batched JSMA against torchattacks' one image at a time: the same targets, time and changed features."""
+"""Batched JSMA against torchattacks' one image at a time, and against what its paper reports for all classes of MNIST."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GAMMA = 0.1
 
 
 def main() -> None:
-    """Attack correctly classified test images towards the label plus one, with both."""
+    """Attack correctly classified test images towards the label plus one with both, then towards every class."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="results/data/mnist.safetensors", help="data artefact")
     parser.add_argument("--model", default="results/models/mnist/carlini_wagner.safetensors", help="model artefact")
@@ -62,6 +62,19 @@ def main() -> None:
         f"{changed['theirs'][both].mean():.2f}; more than the other's on {worse} images, "
         f"fewer on {int((changed['ours'] < changed['theirs'])[both].sum())}"
     )
+    print("\nevery other class of every image, gamma 0.145; published for MNIST: 97.1 % of them, 4.0 % of the features")
+    for outputs in ("logits", "softmax"):
+        result = jsma(
+            model, images, labels, indices=torch.from_numpy(indices), seed=0, outputs=outputs, exhaustive=True
+        )
+        features = result.trace["features"]
+        reached = features >= 0
+        share = reached.sum().item() / (len(images) * (dataset.classes - 1))
+        fewest = 2 * result.first_success[result.first_success >= 0].double()
+        print(
+            f"{outputs}: {share:.1%} reached, {features[reached].double().mean() / images[0].numel():.2%} of the features; "
+            f"the nearest class {(result.first_success >= 0).double().mean():.1%}, {fewest.mean() / images[0].numel():.2%}"
+        )
 
 
 if __name__ == "__main__":

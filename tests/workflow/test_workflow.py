@@ -90,10 +90,11 @@ def edited(finished):
 
 
 def test_everything_is_made(finished):
-    for table in ("quality", "comparison", "targets", "runtime"):
+    for table in ("quality", "comparison", "targets", "runtime", "claims", "detection", "profiles"):
         for suffix in ("csv", "md", "tex"):
             assert (finished / "results" / "tables" / f"{table}.{suffix}").stat().st_size
-    for figure in ("grid_digits", "tradeoff", "calibration", "convergence", "distributions", "cost"):
+    figures = ("grid_digits", "tradeoff", "calibration", "convergence", "distributions", "cost")
+    for figure in (*figures, "profiles_iterations", "profiles_attacks"):
         for suffix in ("pdf", "png"):
             assert (finished / "figures" / f"{figure}.{suffix}").stat().st_size
         assert (finished / "results" / "tables" / f"figure_{figure}.csv").stat().st_size

@@ -1,4 +1,4 @@
-"""Information profiles of adversarial inputs: a reconstruction of [P2] (:mod:`infoadv.flow.profiles`).
+"""Information profiles of adversarial inputs: a reconstruction (:mod:`infoadv.flow.profiles`).
 
 The stage measures, inside one network, every input that the study asks of it, and writes one row for each input and layer.
 """
@@ -235,5 +235,6 @@ def run(
         model=Path(model_path).stem,
         layers=layers,
         estimators=list(specification["estimators"]),
+        features_count=int(np.prod(dataset.shape)),
     )
     artifacts.save_rows(out, pd.concat(frames, ignore_index=True), header)

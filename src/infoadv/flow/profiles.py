@@ -1,8 +1,8 @@
-"""Information profiles of inputs inside a network: a reconstruction of [P2], whose text defines none of them.
+"""Information profiles of inputs inside a network: a reconstruction.
 
-[P2] is "an empirical study on the dynamic properties of adversarial inputs" (references in the README). Its source and
-target matrices {S, T} and its profiles IIP, OIP and IOC are named and drawn there and not written down. Here a spatial
-position is a sample, and for layer k with maps F_i
+"An empirical study on the dynamic properties of adversarial inputs" names and draws source and target matrices {S, T} and
+the profiles IIP, OIP and IOC; the part of its text that could be found writes none of them down. Here a spatial position
+is a sample, and for layer k with maps F_i
 
 - S_ij = I(F_i ; input channel j), the input average-pooled to the layer's size;
 - T_ij = I(F_i ; M_j), the layer average-pooled to the size of M, the class-evidence maps of the last spatial layer;

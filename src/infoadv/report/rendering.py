@@ -23,6 +23,8 @@ _TEX = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
     "\u2191": r"$\uparrow$",
     "\u2193": r"$\downarrow$",
     "\u221e": r"$\infty$",

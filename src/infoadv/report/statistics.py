@@ -43,7 +43,15 @@ def _resampled(count: int, settings: Settings) -> np.ndarray:
     return generator.integers(0, count, size=(settings.resamples, count))
 
 
-def _percentiles(statistics: np.ndarray, confidence: float) -> tuple[float, float]:
+def multiplicities(count: int, settings: Settings) -> np.ndarray:
+    """Return how often each of ``count`` values is drawn in each resample, integers (resamples, count)."""
+    chosen = _resampled(count, settings)
+    chosen += np.arange(settings.resamples)[:, None] * count
+    return np.bincount(chosen.ravel(), minlength=settings.resamples * count).reshape(-1, count)
+
+
+def percentiles(statistics: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Return the limits (low, high) between which the middle ``confidence`` of resampled statistics lie."""
     # Order statistics, not interpolations: between a finite value and infinity there is nothing to interpolate.
     tail = (1 - confidence) / 2
     low = np.quantile(statistics, tail, method="lower")
@@ -63,7 +71,7 @@ def bootstrap(values: np.ndarray, settings: Settings, statistic: str = "mean") -
         return float("nan"), float("nan")
     samples = values[_resampled(values.size, settings)]
     reduced = samples.mean(axis=1) if statistic == "mean" else np.median(samples, axis=1)
-    return _percentiles(reduced, settings.confidence)
+    return percentiles(reduced, settings.confidence)
 
 
 def bootstrap_means(values: np.ndarray, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
@@ -72,12 +80,8 @@ def bootstrap_means(values: np.ndarray, settings: Settings) -> tuple[np.ndarray,
     low, high = np.full((2, values.shape[1]), np.nan)
     finite = np.isfinite(values).all(axis=0) if len(values) else np.zeros(values.shape[1], dtype=bool)
     if finite.any():
-        count = len(values)
-        chosen = _resampled(count, settings)
-        chosen += np.arange(settings.resamples)[:, None] * count
-        weights = np.bincount(chosen.ravel(), minlength=settings.resamples * count).reshape(-1, count)
-        means = weights @ values[:, finite] / count
-        limits = [_percentiles(column, settings.confidence) for column in means.T]
+        means = multiplicities(len(values), settings) @ values[:, finite] / len(values)
+        limits = [percentiles(column, settings.confidence) for column in means.T]
         low[finite], high[finite] = np.array(limits).T
     for column in np.flatnonzero(~finite):
         low[column], high[column] = bootstrap(values[:, column], settings)
@@ -159,6 +163,46 @@ def paired(attack: np.ndarray, reference: np.ndarray, settings: Settings) -> Pai
         ranks = rankdata(np.abs(moved))
         effect = float((ranks * np.sign(moved)).sum() / ranks.sum())
     return Paired(difference.size, float(difference.mean()), low, high, p, effect)
+
+
+def unpaired(attack: np.ndarray, reference: np.ndarray, settings: Settings) -> Paired:
+    """Compare values (n,) with values (m,) of other images; ``n`` of the result counts the smaller side.
+
+    The test is Mann and Whitney's, two-sided; the interval resamples each side by itself. The effect in [-1, 1] is the
+    rank-biserial correlation, positive where the attack's values are the larger ones. NaN is left out.
+    """
+    from scipy.stats import mannwhitneyu
+
+    sides = [np.asarray(values, dtype=np.float64) for values in (attack, reference)]
+    sides = [values[~np.isnan(values)] for values in sides]
+    n, m = (values.size for values in sides)
+    if min(n, m) == 0:
+        return Paired(0, *[float("nan")] * 5)
+    generator = np.random.default_rng([settings.seed, n, m])
+    means = [values[generator.integers(0, values.size, (settings.resamples, values.size))].mean(1) for values in sides]
+    low, high = percentiles(means[0] - means[1], settings.confidence)
+    found = mannwhitneyu(*sides)
+    effect = float(2 * found.statistic / (n * m) - 1)
+    return Paired(min(n, m), float(sides[0].mean() - sides[1].mean()), low, high, float(found.pvalue), effect)
+
+
+def mcnemar(attack: np.ndarray, reference: np.ndarray, settings: Settings) -> Paired:
+    """Compare two attacks' successes (n,) bool on the same images: the difference of rates, McNemar's exact test.
+
+    The effect in [-1, 1] is the share of the images on which they differ that go to the attack, less the other share.
+    Source: McNemar 1947.
+    """
+    from scipy.stats import binomtest
+
+    one, other = np.asarray(attack, dtype=bool), np.asarray(reference, dtype=bool)
+    if one.size == 0:
+        return Paired(0, *[float("nan")] * 5)
+    difference = one.astype(float) - other
+    low, high = bootstrap(difference, settings)
+    gained, lost = int((one & ~other).sum()), int((other & ~one).sum())
+    differing = gained + lost
+    p = float(binomtest(gained, differing).pvalue) if differing else 1.0
+    return Paired(one.size, float(difference.mean()), low, high, p, (gained - lost) / max(differing, 1))
 
 
 def holm(p: np.ndarray) -> np.ndarray:

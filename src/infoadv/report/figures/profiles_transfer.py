@@ -1,0 +1,45 @@
+"""Profiles of JSMA in each of several networks: made for it, for another network (transferable or not), for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from infoadv import InfoadvError
+from infoadv.report import curves, flow
+
+INPUTS = {"stage": "flow", "needs": ["transfer"]}
+
+
+def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:
+    """Return the figure from flow artefacts: a row for each inference network.
+
+    Examples for another network are those that fool it; they are transferable if they fool the row's network too. A set
+    without examples is named in the legend.
+
+    Raises ``InfoadvError`` if no other networks are configured or none of their artefacts is given.
+    """
+    read = flow.load(inputs, specification)
+    if not read.transfer:
+        raise InfoadvError("flow.transfer: not configured, or no flow artefact of these networks was given.")
+    ensemble = read.section.get("ensemble")
+    rows = []
+    for network in read.transfer:
+        own = network.select(read.estimator, read.jsma)
+        other = read.of_others(network, read.estimator)
+        fools = other.table["success"].to_numpy()
+        blue, orange, green, pink = map(curves.look, range(4))
+        found = [
+            curves.clean(network, read),
+            curves.Curve("Own", own.won, blue.color, "-", blue.marker, own.rate),
+            curves.Curve("Other, transferable", other.where(fools), orange.color, "-", orange.marker, other.rate),
+            curves.Curve("Other, not transferable", other.where(~fools), green.color, "--", green.marker),
+        ]
+        if ensemble:
+            joint = network.select(read.estimator, read.jsma, source=str(ensemble))
+            found.append(curves.Curve("Ensemble", joint.moved, pink.color, "-", pink.marker, joint.rate))
+        rows.append(curves.Row(network.name, network, found))
+    return curves.stack(rows, read)
