@@ -21,14 +21,14 @@ def main() -> None:
 
     print(f"{INPUTS} inputs, 17 layers, 24 shifts")
     forward()
-    print(f"forward pass  {seconds(forward):6.2f} s")
-    for names in (["copula"], ["quantile"]):
+    print(f"forward pass         {seconds(forward):6.2f} s")
+    for names in (["copula"], ["quantile"], ["copula", "quantile"]):
 
         def measure(names: list[str] = names) -> None:
             profile(model, images, estimators=names)
 
         measure()
-        print(f"{names[0]:12}  {seconds(measure):6.2f} s")
+        print(f"{' and '.join(names):19}  {seconds(measure):6.2f} s")
 
 
 if __name__ == "__main__":

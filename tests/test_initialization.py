@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from infoadv import models
+from infoadv import InfoadvError, models
 from infoadv.training.initialization import TOLERANCE, lsuv
 
 
@@ -60,3 +60,9 @@ def test_the_same_generator_gives_the_same_weights():
         weights.append(model.network[1].weight.detach())
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_layer_of_constant_output_is_refused():
+    model = network("deep_conv", (3, 16, 16), channels=[[4, 4], [6, 6]], dense=8)
+    with pytest.raises(InfoadvError, match="cannot be scaled to 1"):
+        lsuv(model, torch.full((4, 3, 16, 16), 0.5))

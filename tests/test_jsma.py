@@ -193,6 +193,14 @@ def test_passes_are_counted_by_image():
     assert counting.forwards[slowest] == counting.forwards.max()
 
 
+@pytest.mark.gpu
+def test_cuda_agrees_with_the_cpu():
+    model, images = network(), images_of(6)
+    labels, here = run(model, images)
+    _, there = run(model.cuda(), images.cuda(), labels=labels.cuda())
+    assert torch.equal(there.adversarial.cpu(), here.adversarial)
+
+
 def test_errors_say_what_to_change():
     model, images = network(), images_of(2)
     with pytest.raises(AttackError, match="set outputs to softmax"):

@@ -110,6 +110,15 @@ def test_the_copula_finds_a_known_dependence(side):
     assert 0.28 < torch.diagonal(estimate, dim1=1, dim2=2).mean().item() < 0.36
 
 
+@pytest.mark.parametrize("side", SIDES[1:])
+def test_quantile_reads_low_and_alike_at_every_size_but_the_smallest(side):
+    count = inputs_of(side)
+    rho = (1 - 2 ** (-2 * BITS)) ** 0.5
+    first, noise = maps(count, 6, side, 9), maps(count, 6, side, 10)
+    estimate = spatial.quantile(first, rho * first + (1 - rho**2) ** 0.5 * noise, spatial.shifts(side, side, 24))
+    assert 0.22 < torch.diagonal(estimate, dim1=1, dim2=2).mean().item() < 0.27
+
+
 def test_quantile_sees_what_ranks_do_not():
     first = maps(16, 2, 16, 11)
     offsets = spatial.shifts(16, 16, 24)

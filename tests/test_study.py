@@ -63,10 +63,14 @@ def test_every_network_is_followed_with_its_own_examples_and_those_of_the_others
 def test_controls_stand_beside_every_attack_on_its_own_network():
     for network, parts in Study({**VALUES, **EVERYTHING}).parts().items():
         for part in parts:
-            own = part.source == network or network == "blank"
-            assert ("noise" in part.conditions) == own
+            own = part.source == network
+            assert "noise" in part.conditions
             assert "native" in part.conditions
-            assert ("iterate" in part.conditions) == (network == "full" and part.attack == "jsma" and own)
+            iterates = network == "full" and part.attack == "jsma" and own
+            assert {"iterate", "noise_iterate"} <= set(part.conditions) or not iterates
+            assert ("iterate" in part.conditions) == iterates
+            matched = part.attack in ("fgsm", "cw")
+            assert {"matched", "matched_noise"} <= set(part.conditions) or not matched
 
 
 def test_each_attack_is_run_once():
@@ -128,6 +132,28 @@ def test_tables_and_figures_of_the_profiles_belong_to_the_study(raw):
 )
 def test_a_wrong_study_is_refused(raw, path, value, message):
     raw["flow"][path] = value
+    with pytest.raises(ConfigError) as caught:
+        Config(raw)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("models/ensemble/members", ["good_init", "standard"], "flow.ensemble: 'ensemble' consists of"),
+        ("models/untrained/training/epochs", 3, "flow.untrained: 'untrained' must have"),
+        ("models/untrained/options/dense", 8, "flow.untrained: 'untrained' must have"),
+        ("flow/trimmed", "reference", "flow.trimmed: 'reference' does not come from 'good_init'"),
+        ("attacks/jsma_adaptive/options/temperature", 10, "temperature: 100"),
+        ("attacks/deepfool/target", "next", "the profiles compare untargeted attacks"),
+    ],
+)
+def test_a_network_that_is_not_what_its_role_says_is_refused(raw, path, value, message):
+    *parents, last = path.split("/")
+    below = raw
+    for key in parents:
+        below = below[key]
+    below[last] = value
     with pytest.raises(ConfigError) as caught:
         Config(raw)
     assert message in str(caught.value)

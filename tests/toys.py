@@ -61,3 +61,19 @@ def linear_artifacts(
 def l2(one: Tensor, other: Tensor) -> Tensor:
     """Return the L2 distance (N,) image by image."""
     return (one - other).flatten(1).norm(dim=1)
+
+
+def own_network() -> nn.Module:
+    """Build a network as a user might: functional ReLUs, so that its layers have to be named."""
+
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.neck = nn.Conv2d(1, 6, 3, padding=1), nn.Conv2d(6, 4, 3, stride=2, padding=1)
+            self.head = nn.Linear(256, 10)
+
+        def forward(self, images: Tensor) -> Tensor:
+            maps = torch.relu(self.neck(torch.relu(self.body(images))))
+            return self.head(maps.flatten(1))
+
+    return Own()

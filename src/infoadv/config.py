@@ -584,7 +584,56 @@ class Config:
         twice = sorted({name for name in roles if roles.count(name) > 1})
         if twice:
             raise ConfigError(f"flow: {twice[0]!r} has two roles; a network has one.")
+        for name in (
+            values["jsma"],
+            *values["attacks"],
+            *(distilled[key] for key in ("regular", "adaptive") if distilled),
+        ):
+            if self.attacks[name].target != "untargeted":
+                raise ConfigError(
+                    f"flow: {name!r} has target: {self.attacks[name].target}; the profiles compare untargeted attacks."
+                )
+        self._check_roles(values)
         return Study(values)
+
+    def _check_roles(self, values: Mapping[str, Any]) -> None:
+        """Refuse networks and attacks that are not what their role says: they would turn a control into none."""
+        dataset, model = values["dataset"], values["model"]
+        networks = {name: entry[dataset] for name, entry in self.models.items() if dataset in entry}
+        if "ensemble" in values:
+            members = set(networks[values["ensemble"]].get("members", ()))
+            wanted = {model, *values["transfer"]}
+            if members != wanted:
+                raise ConfigError(
+                    f"flow.ensemble: {values['ensemble']!r} consists of {sorted(members)}; give it members: {sorted(wanted)}."
+                )
+        if "untrained" in values:
+            blank, full = networks[values["untrained"]], networks[model]
+            same = all(blank.get(key) == full.get(key) for key in ("architecture", "factory", "options"))
+            if not same or ("architecture" in blank and blank["training"]["epochs"] > 0):
+                raise ConfigError(
+                    f"flow.untrained: {values['untrained']!r} must have the architecture and options of {model!r} and "
+                    "training.epochs: 0."
+                )
+        if "trimmed" in values:
+            name = values["trimmed"]
+            rounds = [name]
+            while (start := networks[rounds[-1]].get("start")) is not None:
+                rounds.append(start)
+            if model not in rounds:
+                raise ConfigError(f"flow.trimmed: {name!r} does not come from {model!r}; chain its rounds by 'start'.")
+        if "distilled" in values:
+            distilled = values["distilled"]
+            training = networks[distilled["model"]]["training"]
+            adaptive = self.attacks[distilled["adaptive"]].options[dataset]
+            if "temperature" in training and (adaptive["outputs"], adaptive["temperature"]) != (
+                "softmax",
+                training["temperature"],
+            ):
+                raise ConfigError(
+                    f"flow.distilled.adaptive: {distilled['adaptive']!r} must have outputs: softmax and temperature: "
+                    f"{training['temperature']}, that of {distilled['model']!r}."
+                )
 
     def _of_method(self, method: str) -> list[str]:
         return [name for name, attack in self.attacks.items() if attack.method == method]

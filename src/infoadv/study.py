@@ -12,9 +12,9 @@ from typing import Any
 
 #: What is measured of an attack on the network it was run on, by its role in the study.
 _OF_ATTACKS = ("native", "matched", "noise", "matched_noise", "class")
-_OF_JSMA = ("native", "noise", "class", "iterate")
+_OF_JSMA = ("native", "noise", "class", "iterate", "noise_iterate")
 _BESIDE_NOISE = ("native", "noise")
-_TRANSFER = ("native",)
+_AT_BOTH_SIZES = ("native", "noise", "matched", "matched_noise")
 
 #: Keys of the section that say how profiles are measured; the others say of what.
 _MEASUREMENT = ("estimators", "evidence", "shifts", "iterates", "probes", "matched")
@@ -47,8 +47,8 @@ class Study:
         result = {model: [Part(model, attack, _OF_ATTACKS) for attack in attacks] + [Part(model, jsma, _OF_JSMA)]}
         if "trimmed" in values:
             trimmed = values["trimmed"]
-            result[model].append(Part(trimmed, jsma, _TRANSFER))
-            result[trimmed] = [Part(trimmed, jsma, _BESIDE_NOISE), Part(model, jsma, _TRANSFER)]
+            result[model].append(Part(trimmed, jsma, _BESIDE_NOISE))
+            result[trimmed] = [Part(trimmed, jsma, _BESIDE_NOISE), Part(model, jsma, _BESIDE_NOISE)]
         if "distilled" in values:
             distilled = values["distilled"]
             result[distilled["model"]] = [
@@ -58,9 +58,10 @@ class Study:
         for network in networks if transfer else ():
             own = [] if network == model else [Part(network, jsma, _BESIDE_NOISE)]
             others = [other for other in (*networks, ensemble) if other not in (network, None)]
-            result.setdefault(network, []).extend([*own, *(Part(other, jsma, _TRANSFER) for other in others)])
+            result.setdefault(network, []).extend([*own, *(Part(other, jsma, _BESIDE_NOISE) for other in others)])
         if "untrained" in values:
-            result[values["untrained"]] = [Part(model, attack, _BESIDE_NOISE) for attack in (*attacks, jsma)]
+            result[values["untrained"]] = [Part(model, attack, _AT_BOTH_SIZES) for attack in attacks]
+            result[values["untrained"]].append(Part(model, jsma, _BESIDE_NOISE))
         return result
 
     def runs(self) -> Iterator[tuple[str, str]]:

@@ -32,13 +32,22 @@ class _Network:
     """The network in which the inputs are followed, with all that is measured of an input."""
 
     def __init__(
-        self, model: nn.Module, dataset: data.Dataset, specification: dict[str, Any], seed: int, device: torch.device
+        self,
+        model: nn.Module,
+        dataset: data.Dataset,
+        attacked: np.ndarray,
+        specification: dict[str, Any],
+        seed: int,
+        device: torch.device,
     ) -> None:
         self.model, self.dataset, self.device = model, dataset, device
         self.specification = specification
         self.layers = specification.get("layers")
-        chosen = np.random.default_rng(seed).permutation(len(dataset.x_train))[: specification["probes"]]
-        self.probes = LinearProbes(self._features(dataset.x_train[chosen]), dataset.y_train[chosen], dataset.classes)
+        # What a network makes of its own training images is easier to read than what it makes of others: the probes are
+        # fitted on test images that nobody attacked.
+        spared = np.setdiff1d(np.arange(len(dataset.x_test)), attacked)
+        chosen = np.random.default_rng(seed).permutation(spared)[: specification["probes"]]
+        self.probes = LinearProbes(self._features(dataset.x_test[chosen]), dataset.y_test[chosen], dataset.classes)
         self.right = np.flatnonzero(self.predict(dataset.x_test) == dataset.y_test)
 
     def _features(self, pixels: np.ndarray) -> list[np.ndarray]:
@@ -64,7 +73,7 @@ class _Network:
             self.model,
             to_images(pixels, self.device),
             layers=self.layers,
-            estimators=estimators[:1] if condition == "iterate" else estimators,
+            estimators=estimators[:1] if condition in ("iterate", "noise_iterate") else estimators,
             evidence=self.specification["evidence"],
             shifts=self.specification["shifts"],
         )
@@ -190,18 +199,25 @@ def run(
     """
     device = torch.device(device)
     dataset, _ = data.load(data_path)
-    model, _ = models.load(model_path, device)
-    attacks = {}
+    model, header = models.load(model_path, device)
+    digest = artifacts.file_digest(data_path)
+    if header["inputs"].get("data") != digest:
+        raise artifacts.ArtifactError(
+            f"{model_path}: was trained on another data set than {data_path}; remove it and run again."
+        )
+    attacks: dict[tuple[str, str], Crafted] = {}
     for path in attack_paths:
-        crafted = conditions.read(path, dataset)
+        crafted = conditions.read(path, digest)
+        if (crafted.source, crafted.attack) in attacks:
+            raise FlowError(f"{path}: {crafted.attack!r} on {crafted.source!r} is given twice; give each attack once.")
         attacks[crafted.source, crafted.attack] = crafted
     for study in specification["studies"]:
         if (study["source"], study["attack"]) not in attacks:
             raise FlowError(
                 f"{model_path}: the attack {study['attack']!r} on {study['source']!r} is not among the inputs."
             )
-    network = _Network(model, dataset, specification, seed, device)
     index = np.unique(np.concatenate([crafted.index for crafted in attacks.values()]))
+    network = _Network(model, dataset, index, specification, seed, device)
     started = time.monotonic()
     frames = [_clean_rows(network, index)]
     for number, study in enumerate(specification["studies"], 1):

@@ -16,7 +16,7 @@ from infoadv.data import Dataset
 from infoadv.flow.recording import FlowError
 
 #: What may be asked of one attack on one network.
-CONDITIONS = ("native", "matched", "noise", "matched_noise", "class", "iterate")
+CONDITIONS = ("native", "matched", "noise", "matched_noise", "class", "iterate", "noise_iterate")
 #: Bisections of the common factor of ``matched``, and the largest factor.
 _BISECTIONS = 60
 _LARGEST = 1e4
@@ -53,16 +53,15 @@ class Inputs:
     progress: np.ndarray
 
 
-def read(path: str | Path, dataset: Dataset) -> Crafted:
-    """Read an attack artefact. Raises ``ArtifactError`` where it is of another data set."""
+def read(path: str | Path, data_digest: str) -> Crafted:
+    """Read an attack artefact. Raises ``ArtifactError`` where it is of another data set than that with this digest."""
     tensors, header = artifacts.load_tensors(path, "attack")
-    index = tensors["index"]
-    if index.max(initial=0) >= len(dataset.y_test) or (dataset.y_test[index] != tensors["label"]).any():
+    if header["inputs"].get("data") != data_digest:
         raise artifacts.ArtifactError(f"{path}: attacks images of another data set; remove it and run again.")
     return Crafted(
         source=header["model"],
         attack=header["specification"]["name"],
-        index=index,
+        index=tensors["index"],
         label=tensors["label"],
         target=tensors.get("trace_aim", tensors["target"]),
         adversarial=tensors["adversarial"],
@@ -82,7 +81,8 @@ def scaled_to(crafted: Crafted, clean: np.ndarray, wanted: float) -> np.ndarray:
     """Return uint8 images whose perturbations are the attack's times one common factor, of mean L2 ``wanted``.
 
     One factor for all keeps what the attack spends on each image relative to the others. It is found by bisection on the
-    8-bit images, so clipping and rounding are part of it; ``clean`` is uint8 (N, C, H, W).
+    8-bit images, so clipping and rounding are part of it; ``clean`` is uint8 (N, C, H, W). A size that no factor reaches,
+    because every changed value is then at a bound, gives the largest.
     """
     start = clean.astype(np.float32) / 255
     change = crafted.adversarial - start
@@ -112,14 +112,18 @@ def _equal_noise(crafted: Crafted, clean: np.ndarray, pixels: np.ndarray, seed: 
     return (noisy * 255).round().to(torch.uint8).numpy()
 
 
+def _random_order(image: np.ndarray, index: int, seed: int) -> np.ndarray:
+    """Return the features of one image that JSMA could choose, in random order."""
+    free = np.flatnonzero(image.reshape(-1) < 255 * SATURATED)
+    return free[torch.randperm(len(free), generator=generator(seed, index)).numpy()]
+
+
 def _random_features(crafted: Crafted, clean: np.ndarray, seed: int) -> np.ndarray:
     """Set as many random features to 1 as JSMA did, among those that it could have chosen."""
     noisy = clean.copy().reshape(len(clean), -1)
     changed = (crafted.eight_bit != clean).reshape(len(clean), -1).sum(1)
     for row, (index, count) in enumerate(zip(crafted.index, changed, strict=True)):
-        free = np.flatnonzero(noisy[row] < 255 * SATURATED)
-        order = torch.randperm(len(free), generator=generator(seed, int(index))).numpy()
-        noisy[row, free[order[:count]]] = 255
+        noisy[row, _random_order(clean[row], int(index), seed)[:count]] = 255
     return noisy.reshape(clean.shape)
 
 
@@ -130,33 +134,38 @@ def _of_class(crafted: Crafted, dataset: Dataset, taken_for: np.ndarray, known: 
     network classifies correctly.
     """
     places = np.flatnonzero(taken_for >= 0)
+    # A class of which the network knows no image has no control.
+    places = places[np.isin(taken_for[places], dataset.y_test[known])]
     chosen = np.empty(len(places), dtype=np.int64)
     for row, place in enumerate(places):
         candidates = known[dataset.y_test[known] == taken_for[place]]
-        if len(candidates) == 0:
-            raise FlowError(
-                f"no test image of class {taken_for[place]} is classified correctly; the control 'class' needs one."
-            )
         draw = torch.randint(len(candidates), (1,), generator=generator(seed, int(crafted.index[place])))
         chosen[row] = candidates[int(draw)]
     return _whole("class", dataset.x_test[chosen], places)
 
 
-def _iterates(crafted: Crafted, clean: np.ndarray, count: int) -> Inputs:
-    """Return up to ``count`` iterates of each image that JSMA changed, evenly spaced, the last one included."""
+def _iterates(crafted: Crafted, clean: np.ndarray, count: int, seed: int | None = None) -> Inputs:
+    """Return up to ``count`` iterates of each image that JSMA changed, evenly spaced, the last one included.
+
+    With a ``seed``, what random features in the place of JSMA's would have given at the same steps.
+    """
     assert crafted.path is not None
     pixels, place, step, progress = [], [], [], []
     for row, path in enumerate(crafted.path):
         total = int((path[:, 0] >= 0).sum())
+        order = path.reshape(-1)
+        if seed is not None:
+            order = _random_order(clean[row], int(crafted.index[row]), seed)
         for done in sorted({round(total * part / count) for part in range(1, count + 1)} - {0}):
             image = clean[row].copy().reshape(-1)
-            image[path[:done].reshape(-1)] = 255
+            image[order[: 2 * done]] = 255
             pixels.append(image.reshape(clean[row].shape))
             place.append(row)
             step.append(done)
             progress.append(done / total)
     images = np.stack(pixels) if pixels else np.empty((0, *clean.shape[1:]), np.uint8)
-    return Inputs("iterate", images, np.array(place, np.int64), np.array(step, np.int64), np.array(progress))
+    condition = "iterate" if seed is None else "noise_iterate"
+    return Inputs(condition, images, np.array(place, np.int64), np.array(step, np.int64), np.array(progress))
 
 
 def _whole(condition: str, pixels: np.ndarray, place: np.ndarray | None = None) -> Inputs:
@@ -185,7 +194,8 @@ def build(
     conditions
         Some of ``CONDITIONS``: native, the 8-bit images of the attack; matched, brought to the mean L2 ``matched_l2`` by one
         common factor; noise and matched_noise, Gaussian noise of the same L2 image by image (for JSMA as many random
-        features set to 1); class, clean images of the class that each image is taken for; iterate, JSMA's iterates.
+        features set to 1); class, clean images of the class that each image is taken for; iterate, JSMA's iterates;
+        noise_iterate, as many random features set to 1 as in each iterate.
     taken_for, known
         (N,) class that the network takes each native image for, -1 where it is still right; and the places of the test
         images that it classifies correctly.
@@ -196,7 +206,8 @@ def build(
         ``iterate`` of an attack that records none.
     """
     clean = dataset.x_test[crafted.index]
-    matched = scaled_to(crafted, clean, matched_l2) if matched_l2 is not None else None
+    wanted = matched_l2 is not None and {"matched", "matched_noise"} & set(conditions)
+    matched = scaled_to(crafted, clean, matched_l2) if wanted and matched_l2 is not None else None
     result = []
     for condition in conditions:
         if condition == "native":
@@ -207,10 +218,10 @@ def build(
             result.append(_whole(condition, _equal_noise(crafted, clean, crafted.eight_bit, seed)))
         elif condition == "class":
             result.append(_of_class(crafted, dataset, taken_for, known, seed))
-        elif condition == "iterate":
+        elif condition in ("iterate", "noise_iterate"):
             if crafted.path is None:
                 raise FlowError(f"{crafted.attack} records no iterates; take an attack of method jsma for flow.jsma.")
-            result.append(_iterates(crafted, clean, iterates))
+            result.append(_iterates(crafted, clean, iterates, None if condition == "iterate" else seed))
         elif matched is not None:
             images = matched if condition == "matched" else _equal_noise(crafted, clean, matched, seed)
             result.append(_whole(condition, images))

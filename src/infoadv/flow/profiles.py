@@ -8,7 +8,9 @@ is a sample, and for layer k with maps F_i
 - T_ij = I(F_i ; M_j), the layer average-pooled to the size of M, the class-evidence maps of the last spatial layer;
 - s_i = mean_j S_ij and t_i = mean_j T_ij; IIP_k = mean_i s_i, OIP_k = mean_i t_i, IOC_k = correlation over i of s and t.
 
-Means and never sums: layers and networks of different width are compared.
+Means and never sums: layers and networks of different width are compared. I is the Gaussian-copula estimate of
+:mod:`infoadv.information.spatial`, corrected for the bias of small and smooth maps by toroidal shifts, and for the few
+ranks of the smallest maps by enlarging their correlation; quantile bins are the control.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from infoadv.flow.recording import class_evidence, record
+from infoadv.flow.recording import class_evidence, last_layer, record
 from infoadv.information import spatial
 
 #: Images that go through the network together.
@@ -89,9 +91,11 @@ def correlation(first: Tensor, second: Tensor) -> Tensor:
     return torch.where(size > 0, (first * second).sum(1) / size, torch.nan).float()
 
 
-def _evidence(model: nn.Module, images: Tensor, maps: dict[str, Tensor], kind: str) -> Tensor:
-    last = list(maps)[-1]
-    return maps[last] if kind == "maps" else class_evidence(model, images, last)
+def _evidence(model: nn.Module, images: Tensor, layer: str, kind: str) -> Tensor:
+    if kind == "class":
+        return class_evidence(model, images, layer)
+    maps, _ = record(model, images, [layer.partition(":")[0]])
+    return maps[layer]
 
 
 def profile(
@@ -108,11 +112,13 @@ def profile(
     Parameters
     ----------
     model
-        In eval mode; any network of logits. It is run three times: for the maps, and for the class evidence.
+        In eval mode; any network of logits. It is run once for the maps and once more for the class evidence, with one
+        backward pass a class.
     layers
         Names of layers, or None for all ReLU outputs that are maps (:func:`infoadv.flow.recording.record`).
     evidence
-        M: "class" for class-evidence maps, "maps" for the last layer's maps themselves.
+        M: "class" for class-evidence maps, "maps" for the last layer's maps themselves; of the last layer of maps that the
+        network computes, whether it is among ``layers`` or not.
     shifts
         Toroidal shifts of the bias correction (:func:`infoadv.information.spatial.shifts`).
 
@@ -122,9 +128,10 @@ def profile(
         A layer that is not there or is no map.
     """
     parts: dict[str, list[Profiles]] = {name: [] for name in estimators}
+    last = last_layer(model, images[:1], layers)
     for batch in images.split(_BATCH):
         maps, logits = record(model, batch, layers)
-        output = _evidence(model, batch, maps, evidence)
+        output = _evidence(model, batch, last, evidence)
         lifeless = torch.stack([spatial.dead(layer).float().mean(1) for layer in maps.values()], 1)
         pooled = tuple(layer.mean((2, 3)) for layer in maps.values())
         for name in estimators:
@@ -148,13 +155,3 @@ def _joined(parts: Sequence[Profiles]) -> Profiles:
         pooled=tuple(torch.cat(layer) for layer in zip(*(part.pooled for part in parts), strict=True)),
         logits=torch.cat([part.logits for part in parts]),
     )
-
-
-def difference(profiles: Tensor, clean: Tensor, spread: Tensor) -> Tensor:
-    """Return D (N,) = sqrt(mean_k (IP_k(x') - IP_k(x))^2 / sd_k^2), the overall difference of profiles (reconstruction).
-
-    ``profiles`` and ``clean`` are (N, K), ``spread`` (K,) the standard deviation over clean inputs; layers without
-    spread and layers that are not defined for an input are left out.
-    """
-    ratio = (profiles - clean) / torch.where(spread > 0, spread, torch.nan)
-    return ratio.square().nanmean(1).sqrt()

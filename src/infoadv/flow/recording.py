@@ -43,6 +43,8 @@ def _watching(modules: dict[str, nn.Module], see: Callable[[str, Tensor], Tensor
 
     def hook(name: str) -> Callable[[nn.Module, object, Tensor], Tensor | None]:
         def called(module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
+            if not isinstance(output, Tensor):
+                raise FlowError(f"flow.layers: {name!r} gives a {type(output).__name__}; a layer must give one tensor.")
             uses[name] += 1
             return see(name if uses[name] == 1 else f"{name}:{uses[name]}", output)
 
@@ -98,12 +100,30 @@ def record(model: nn.Module, images: Tensor, layers: Sequence[str] | None = None
     return maps, logits
 
 
+def last_layer(model: nn.Module, images: Tensor, layers: Sequence[str] | None = None) -> str:
+    """Return the layer of maps that is computed last, of all ReLU outputs and the ``layers`` named.
+
+    The evidence for the classes is taken there, whichever layers are profiled.
+    """
+    every = dict(model.named_modules())
+    candidates = [name for name, module in every.items() if isinstance(module, nn.ReLU) or name in (layers or ())]
+    found: list[str] = []
+
+    def see(name: str, output: Tensor) -> None:
+        if output.ndim == 4 and min(output.shape[2:]) >= SMALLEST_SIDE:
+            found.append(name)
+
+    with torch.no_grad(), _watching({name: every[name] for name in candidates}, see):
+        model(images)
+    return found[-1]
+
+
 def class_evidence(model: nn.Module, images: Tensor, layer: str) -> Tensor:
     """Return the class-evidence maps (N, K, H, W) of ``layer``: its maps weighted by the mean gradient of each logit.
 
     For a head of global average pooling and one dense layer these are class activation maps (Zhou et al. 2016) up to a
     factor; for any other head, Grad-CAM (Selvaraju et al. 2017) without its final ReLU. The layer is one that ``record``
-    returns.
+    returns. Raises ``FlowError`` where the logits do not depend on it.
     """
     module, _, _ = layer.partition(":")
     leaves: list[Tensor] = []
@@ -120,6 +140,8 @@ def class_evidence(model: nn.Module, images: Tensor, layer: str) -> Tensor:
     leaf = leaves[0]
     evidence = []
     for position in range(logits.shape[1]):
+        if not logits.requires_grad:
+            raise FlowError(f"flow.layers: the logits do not depend on {layer!r}, the last layer of maps; name others.")
         (gradient,) = torch.autograd.grad(logits[:, position].sum(), leaf, retain_graph=True)
         weights = gradient.mean((2, 3), keepdim=True)
         evidence.append((weights * leaf.detach()).sum(1))

@@ -20,6 +20,7 @@ from torch import Tensor
 #: Correlations are cut where the copula estimate is 10 bits: equal maps would have infinitely many.
 _LARGEST_SQUARE = 1 - 2.0**-20
 _BINS = 5
+_MAPS = 16
 
 
 def shifts(height: int, width: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
@@ -112,16 +113,21 @@ def _one_hot(maps: Tensor) -> Tensor:
 def quantile(first: Tensor, second: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
     """Return the mutual information of every pair of maps from five quantile bins each, (N, I, J) float32 in bits.
 
-    Parameters as for :func:`copula`. It sees any dependence, and is the noisier of the two.
+    Parameters as for :func:`copula`. It sees any dependence, but reads low, because five bins lose information, and the
+    more so the fewer the positions are: a Gaussian dependence of 0.32 bit reads 0.25, at 4 x 4 positions 0.10.
     """
     positions = first.shape[2] * first.shape[3]
     left, right = _one_hot(first), _one_hot(second)
     share_left, share_right = left.mean((3, 4)), right.mean((3, 4))
     moved = _shifted(right.flatten(1, 2), offsets).unflatten(1, (second.shape[1], _BINS))
-    joint = torch.einsum("niap,njbsp->nijsab", left.flatten(3), moved) / positions
+    # The joint counts of many pairs would take gigabytes: some maps of ``first`` at a time.
+    parts = []
+    for some in left.flatten(3).split(_MAPS, dim=1):
+        joint = torch.einsum("niap,njbsp->nijsab", some, moved) / positions
+        parts.append(_entropy(joint.flatten(4)))
     # I = H(first) + H(second) - H(joint), with 0 log 0 = 0.
     entropies = _entropy(share_left)[:, :, None, None] + _entropy(share_right)[:, None, :, None]
-    return _corrected(entropies - _entropy(joint.flatten(4)))
+    return _corrected(entropies - torch.cat(parts, 1))
 
 
 def _entropy(shares: Tensor) -> Tensor:

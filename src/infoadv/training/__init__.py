@@ -318,7 +318,9 @@ def _begin(
     if start is None:
         model = built(options)
         if training["initialization"] == "lsuv":
-            sample = _device_images(dataset.x_train[:INITIALIZATION_IMAGES], device)
+            # Evenly spaced, so that images sorted by class do no harm.
+            places = np.linspace(0, len(dataset.x_train) - 1, INITIALIZATION_IMAGES).astype(np.int64)
+            sample = _device_images(dataset.x_train[places], device)
             about["lsuv_variances"] = lsuv(model, sample)
     else:
         weights, header = _other(start, data_path, device)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from infoadv import InfoadvError
+
 #: Each layer is scaled until the variance of its output is within this of 1 ...
 TOLERANCE = 0.02
 #: ... or this many times: the output is linear in the weights, so one time is enough but for rounding.
@@ -26,6 +28,7 @@ def lsuv(model: nn.Module, images: Tensor) -> dict[str, float]:
 
     Weights become orthonormal (Saxe et al. 2014), drawn from torch's global generator, and biases 0. Then, in the order
     in which the layers are defined, each is scaled until its output on ``images`` (N, C, H, W) in [0, 1] has unit variance.
+    Raises ``InfoadvError`` where a layer's output is constant.
     """
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
     variances: dict[str, float] = {}
@@ -42,5 +45,10 @@ def lsuv(model: nn.Module, images: Tensor) -> dict[str, float]:
                 if abs(variances[name] - 1) <= TOLERANCE or variances[name] == 0:
                     break
                 layer.weight /= variances[name] ** 0.5
+            if abs(variances[name] - 1) > TOLERANCE:
+                raise InfoadvError(
+                    f"LSUV: the output of layer {name} has variance {variances[name]:.3g} and cannot be scaled to 1; check "
+                    "the images, or set training.initialization to default."
+                )
     model.train(training)
     return variances
