@@ -109,6 +109,22 @@ def root_arguments(wildcards):
     return ["--root", f"results/downloads/{source}"]
 
 
+# --- Networks -----------------------------------------------------------------------------------------------
+def origin_files(wildcards):
+    """Return the networks that one is made from: what its training begins from, its teacher, its members."""
+    return [
+        model_file(wildcards.dataset, name) for _, name in settings.origin(wildcards.dataset, wildcards.model)
+    ]
+
+
+def origin_arguments(wildcards):
+    arguments = []
+    for key, name in settings.origin(wildcards.dataset, wildcards.model):
+        file = model_file(wildcards.dataset, name)
+        arguments += ["--member", f"{name}={file}"] if key == "members" else [f"--{key}", file]
+    return arguments
+
+
 # --- Attacks ------------------------------------------------------------------------------------------------
 def liked_file(wildcards):
     """Return the attack whose norms this one copies, if it is such a control."""
@@ -182,7 +198,9 @@ def computing_benchmarks():
     for stage, runs in (("attack", attacked), ("metrics", settings.runs)):
         files += [f"results/benchmarks/{stage}/{run.dataset}/{run.model}/{run.attack}.tsv" for run in runs]
     if settings.flow:
-        files += [f"results/benchmarks/flow/{settings.flow.dataset}/{name}.tsv" for name in settings.flow.parts()]
+        files += [
+            f"results/benchmarks/flow/{settings.flow.dataset}/{name}.tsv" for name in settings.flow.parts()
+        ]
     return files
 
 

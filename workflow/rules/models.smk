@@ -1,21 +1,6 @@
 # Target networks and reference networks: trained here, a user's own, or an ensemble.
 
 
-def origin_files(wildcards):
-    """Return the networks that one is made from: what its training begins from, its teacher, its members."""
-    return [
-        model_file(wildcards.dataset, name) for _, name in settings.origin(wildcards.dataset, wildcards.model)
-    ]
-
-
-def origin_arguments(wildcards):
-    arguments = []
-    for key, name in settings.origin(wildcards.dataset, wildcards.model):
-        file = model_file(wildcards.dataset, name)
-        arguments += ["--member", f"{name}={file}"] if key == "members" else [f"--{key}", file]
-    return arguments
-
-
 rule train:
     input:
         data="results/data/{dataset}.safetensors",
