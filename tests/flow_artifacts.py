@@ -47,8 +47,10 @@ class _Builder:
         self.random = np.random.default_rng([sum(map(ord, name)), layers, images])
         depth = np.linspace(0, 1, layers)
         self.scale = {"iip": 0.02, "oip": 0.03, "ioc": 0.1}
-        mean = {"iip": 0.4 * np.exp(-3 * depth) + 0.02, "oip": 0.02 + 0.3 * depth**2, "ioc": 0.5 - 0.6 * depth}
-        self.clean = {p: mean[p] + self.scale[p] * self.random.standard_normal((images, layers)) for p in _PROFILES}
+        self.mean = {"iip": 0.4 * np.exp(-3 * depth) + 0.02, "oip": 0.02 + 0.3 * depth**2, "ioc": 0.5 - 0.6 * depth}
+        self.clean = {
+            p: self.mean[p] + self.scale[p] * self.random.standard_normal((images, layers)) for p in _PROFILES
+        }
         self.rows: list[dict[str, Any]] = []
         for index in range(images):
             self.add(
@@ -120,10 +122,15 @@ class _Builder:
         }
         self.add(source, attack, condition, index, values, **about)
 
+    def another(self, source: str, attack: str, index: int, *, crafted: bool) -> None:
+        """Add the profile of another clean image, drawn by itself, as the control of an example that is one of a class."""
+        values = {p: self.mean[p] + self.scale[p] * self.random.standard_normal(self.layers) for p in _PROFILES}
+        self.add(source, attack, "class", index, values, success=False, crafted=crafted, l2=20.0)
+
     def save(self, folder: Path, estimators: tuple[str, ...]) -> str:
         once = pd.DataFrame(self.rows)
         # Iterates are measured by the first estimator alone.
-        others = once[once["condition"] != "iterate"]
+        others = once[~once["condition"].isin(["iterate", "noise_iterate"])]
         frames = [once.assign(estimator=estimators[0]), *(others.assign(estimator=name) for name in estimators[1:])]
         frame = pd.concat(frames, ignore_index=True)
         header = artifacts.provenance(
@@ -168,7 +175,9 @@ def save_flow(
             main.perturb("good_init", attack, "noise", index, 0.0, success=False, crafted=won, l2=l2)
             main.perturb("good_init", attack, "matched", index, 2.0, success=won, l2=matched)
             main.perturb("good_init", attack, "matched_noise", index, 0.0, success=False, crafted=won, l2=matched)
-            main.perturb("good_init", attack, "class", index, 0.0, 0.5, success=False, crafted=won, l2=20.0)
+            # Of a class that no other image has there is none.
+            if index != 1:
+                main.another("good_init", attack, index, crafted=won)
         _iterations(main, index, bool(wins["jsma"][index]))
         sources = [("trimmed", 1.4), ("vgg_like", 0.8), ("deep_conv", 0.8), ("ensemble", 1.0)]
         _passed(main, index, sources, transfer, rate)
@@ -187,6 +196,7 @@ def save_flow(
         # Fewer than the other way round, where there is an effect.
         fools = trimmed.random.uniform() < (transfer * 0.1 if effect else transfer)
         trimmed.perturb("good_init", "jsma", "native", index, 0.3, success=bool(fools), crafted=True, features=100)
+        trimmed.perturb("good_init", "jsma", "noise", index, 0.0, success=False, crafted=True, features=100)
     paths.append(trimmed.save(folder, estimators))
 
     distilled = _Builder("distilled", layers, images, effect)
@@ -206,7 +216,7 @@ def save_flow(
     untrained = _Builder("untrained", layers, images, 0.0)
     for index in range(images):
         for attack in (*ATTACKS, "jsma"):
-            for condition in ("native", "noise"):
+            for condition in ("native", "noise", *(("matched", "matched_noise") if attack != "jsma" else ())):
                 untrained.perturb("good_init", attack, condition, index, 0.0, success=True, crafted=True, l2=1.0)
     paths.append(untrained.save(folder, estimators))
     return paths
@@ -216,12 +226,14 @@ def _iterations(main: _Builder, index: int, won: bool) -> None:
     steps = int(main.random.integers(6, 40))
     about = {"l2": 3.0, "features": 2 * steps}
     main.perturb("good_init", "jsma", "noise", index, 0.0, success=False, crafted=won, **about)
-    main.perturb("good_init", "jsma", "class", index, 0.0, 0.5, success=False, crafted=won, l2=20.0)
+    main.another("good_init", "jsma", index, crafted=won)
     for step in np.unique(np.linspace(1, steps, 10).astype(int)):
         part = step / steps
         condition = {"success": won and step == steps, "step": int(step), "progress": float(part)}
         small = {"l2": 3.0 * part, "features": 2 * int(step)}
-        main.perturb("good_init", "jsma", "iterate", index, 1.5 * part, **condition, **small)
+        main.perturb("good_init", "jsma", "iterate", index, 1.5 * part, 0.3 * part, **condition, **small)
+        condition |= {"success": False, "crafted": won}
+        main.perturb("good_init", "jsma", "noise_iterate", index, 0.0, 0.3 * part, **condition, **small)
     main.perturb("good_init", "jsma", "native", index, 1.5, success=won, **about)
 
 
@@ -239,3 +251,4 @@ def _passed(network: _Builder, index: int, sources: list[tuple[str, float]], tra
         # Transferable examples deviate further, where there is an effect.
         size = strength * (1.0 if fools else 0.4)
         network.perturb(source, "jsma", "native", index, size, success=fools, crafted=True, l2=3.0, features=90)
+        network.perturb(source, "jsma", "noise", index, 0.0, success=False, crafted=True, l2=3.0, features=90)

@@ -200,6 +200,34 @@ def test_targets(tmp_path: Path) -> None:
     assert "0.020 (0.3)" in (tmp_path / "targets.md").read_text()
 
 
+def test_targets_tell_of_trimming_and_initialisation(tmp_path: Path) -> None:
+    trimming = {
+        "widths_before": [32, 48],
+        "widths_after": [30, 41],
+        "parameters_before": 12345,
+        "parameters_after": 9876,
+    }
+    trimming |= {"accuracy_before": 0.9, "accuracy_trimmed": 0.85}
+    paths = [
+        save_model(tmp_path / "models" / "digits" / "good_init.safetensors", lsuv_variances={"a": 1.004, "b": 0.982}),
+        save_model(tmp_path / "models" / "digits" / "trimmed.safetensors", trimming=trimming),
+    ]
+    tables.write("targets", paths, {}, tmp_path)
+    frame = pd.read_csv(tmp_path / "targets.csv").set_index("model")
+    assert frame.loc["good_init", "lsuv_deviation"] == pytest.approx(0.018)
+    assert np.isnan(frame.loc["trimmed", "lsuv_deviation"])
+    assert frame.loc["trimmed", "widths_after"] == "30-41"
+    assert np.isnan(frame.loc["good_init", "parameters_before"])
+    markdown, latex = ((tmp_path / f"targets.{kind}").read_text() for kind in ("md", "tex"))
+    line = "| digits | trimmed | 32-48 to 30-41 | 12 345 to 9 876 | 0.900 | 0.850 | 0.991 |"
+    assert line in markdown
+    assert "| digits | good_init | 0.0180 |" in markdown
+    assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == 3
+    # Without such networks there are no such parts.
+    tables.write("targets", [save_model(tmp_path / "models" / "digits" / "standard.safetensors")], {}, tmp_path)
+    assert "LSUV" not in (tmp_path / "targets.md").read_text()
+
+
 def test_runtime_reads_rule_and_wildcards_from_the_path(tmp_path: Path) -> None:
     header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
     paths = []

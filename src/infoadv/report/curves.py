@@ -96,9 +96,10 @@ def stack(rows: Sequence[Row], read: flow.Flow) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.concat(frames, ignore_index=True)[["row", "model", *NUMBERS]]
 
 
-def clean(network: flow.Network, read: flow.Flow) -> Curve:
-    """Return the curve of a network's clean inputs: those that it classifies correctly."""
-    return Curve("Clean", network.clean(read.estimator), CLEAN, marker="s")
+def clean(network: flow.Network, read: flow.Flow, others: Sequence[Curve]) -> Curve:
+    """Return the curve of the clean inputs from which the inputs of the other curves of a panel were made."""
+    images = {image for curve in others for image in curve.group.images}
+    return Curve("Clean", network.clean(read.estimator).of(images), CLEAN, marker="s")
 
 
 def draw(

@@ -37,11 +37,11 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     }
     rows = []
     for title, parts in chosen.items():
-        found = [curves.clean(network, read)]
+        found = []
         for kind, color in kinds:
             whole, look = groups[kind], curves.look(color)
             label = attack_of(section[kind], specification).label
             note = f"did nothing {number(whole.idle, 2)}"
             found.append(curves.Curve(label, parts[kind], look.color, look.line, look.marker, whole.rate, note))
-        rows.append(curves.Row(title, network, found))
+        rows.append(curves.Row(title, network, [curves.clean(network, read, found), *found]))
     return curves.stack(rows, read)

@@ -34,7 +34,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
 
 
 def _curves(read: flow.Flow, specification: Mapping[str, Any], condition: str, control: str) -> list[curves.Curve]:
-    found = [curves.clean(read.main, read)]
+    found: list[curves.Curve] = []
     noises: list[curves.Curve] = []
     for place, name in enumerate(read.attacks):
         attack, look = attack_of(name, specification), curves.look(place)
@@ -46,4 +46,4 @@ def _curves(read: flow.Flow, specification: Mapping[str, Any], condition: str, c
         label = f"Noise of {attack.label}'s L2"
         legend = "-" if noises else "Noise of each attack's L2, same images"
         noises.append(curves.Curve(label, noise, style.GUIDE, curves.NOISE_LINE, "", thin=True, legend=legend))
-    return [*found, *noises]
+    return [curves.clean(read.main, read, found), *found, *noises]

@@ -39,7 +39,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     """Return the figure from flow artefacts.
 
     Above: IIP, OIP and IOC of the input ``figure.image``, clean in black, later iterates lighter. Below: D of this
-    input and its mean over all successful inputs, beside D of noise that sets as many features.
+    input and its mean over all successful inputs, beside that of as many random features at every step.
 
     Raises ``InfoadvError`` if ``figure.image`` is not the place of a successful input.
     """
@@ -61,14 +61,14 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
         )
     paths = flow.iterations(network, read.estimator, read.jsma, won.images)
     image = won.images[place]
-    noise = network.select(read.estimator, read.jsma, "noise").of(won.images)
+    prefixes = flow.iterations(network, read.estimator, read.jsma, won.images, "noise_iterate")
     records = []
     # From dark to light, but never so light that white paper swallows it.
     shades = ListedColormap(matplotlib.colormaps["YlGnBu_r"](np.linspace(0.12, 0.72, 256)))
     for axes, profile in zip(panels[0], flow.PROFILES, strict=True):
         records += _steps(axes, paths[image], profile, network.layers, shades)
     for axes, profile in zip(panels[1], flow.PROFILES, strict=True):
-        records += _progress(axes, paths, image, noise, profile, read)
+        records += _progress(axes, paths, image, prefixes, profile, read)
     bar = figure.colorbar(
         matplotlib.cm.ScalarMappable(Normalize(0, 1), shades), ax=list(panels[0]), pad=0.01, aspect=18, fraction=0.05
     )
@@ -78,7 +78,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
         Line2D([], [], color="black", marker="s", markersize=2.6, label="clean (above)"),
         Line2D([], [], color=style.COLORS[1], linestyle=(0, (4, 1.5)), marker="^", label=f"test image {image} (below)"),
         _entry("mean over inputs", len(won), f", success {number(whole.rate, 2)}", color=style.COLORS[0], marker="o"),
-        _entry("as many random features set", len(noise), "", color=style.GUIDE, linestyle=curves.NOISE_LINE),
+        _entry("as many random features", len(_measured(prefixes)), "", color=style.GUIDE, linestyle=curves.NOISE_LINE),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     own = paths[image].table.iloc[-1]
@@ -92,6 +92,11 @@ def _entry(label: str, count: int, note: str, **look: Any) -> Line2D:
     if count < flow.DRAWN:
         return Line2D([], [], linestyle="none", label=f"{label}: not drawn (n {count}){note}")
     return Line2D([], [], label=f"{label}: n {count}{note}", **look)
+
+
+def _measured(prefixes: Mapping[int, flow.Group]) -> dict[int, flow.Group]:
+    """Return the paths that were measured on their way: a start and an end alone are no curve."""
+    return {image: path for image, path in prefixes.items() if (path.table["condition"] == "noise_iterate").any()}
 
 
 def _steps(
@@ -123,7 +128,12 @@ def _steps(
 
 
 def _progress(
-    axes: Axes, paths: Mapping[int, flow.Group], image: int, noise: flow.Group, profile: str, read: flow.Flow
+    axes: Axes,
+    paths: Mapping[int, flow.Group],
+    image: int,
+    prefixes: Mapping[int, flow.Group],
+    profile: str,
+    read: flow.Flow,
 ) -> list[dict[str, Any]]:
     column = f"d_{profile}"
     one = paths[image].table
@@ -138,25 +148,21 @@ def _progress(
         | {"progress": row["progress"], "n": 1, "value": row[column]}
         for _, row in one.iterrows()
     ]
-    levels = np.array([np.interp(_GRID, path.table["progress"], path.table[column]) for path in paths.values()])
-    if len(levels) >= flow.DRAWN:
+    for part, found, look in (
+        ("D of random features, mean", _measured(prefixes), {"color": style.GUIDE, "linestyle": curves.NOISE_LINE}),
+        ("D, mean", paths, {"color": style.COLORS[0], "marker": "o"}),
+    ):
+        levels = np.array([np.interp(_GRID, path.table["progress"], path.table[column]) for path in found.values()])
+        if len(levels) < flow.DRAWN:
+            continue
         band = flow.mean_profile(levels, read.settings)
-        axes.fill_between(_GRID, band.low, band.high, color=style.COLORS[0], alpha=0.15, linewidth=0)
-        axes.plot(_GRID, band.mean, color=style.COLORS[0], marker="o", markersize=2.6)
+        axes.fill_between(_GRID, band.low, band.high, color=look["color"], alpha=0.18, linewidth=0)
+        axes.plot(_GRID, band.mean, markersize=2.6, **look)
         records += [
-            {"part": "D, mean", "profile": profile, "progress": progress, "n": band.n}
+            {"part": part, "profile": profile, "progress": progress, "n": band.n}
             | {"value": mean, "low": low, "high": high}
             for progress, mean, low, high in zip(_GRID, band.mean, band.low, band.high, strict=True)
         ]
-    if len(noise) >= flow.DRAWN:
-        level = flow.mean_profile(noise.table[[column]].to_numpy(dtype=float), read.settings)
-        value, low, high = (float(part[0]) for part in (level.mean, level.low, level.high))
-        axes.axhspan(low, high, color=style.GUIDE, alpha=0.18, linewidth=0)
-        axes.axhline(value, color=style.GUIDE, linestyle=curves.NOISE_LINE, linewidth=0.9)
-        records.append(
-            {"part": "D of noise, mean", "profile": profile, "progress": 1.0, "n": level.n}
-            | {"value": value, "low": low, "high": high}
-        )
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(bottom=-0.03 * axes.get_ylim()[1])
     return records

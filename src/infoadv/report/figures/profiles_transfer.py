@@ -17,8 +17,9 @@ INPUTS = {"stage": "flow", "needs": ["transfer"]}
 def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure from flow artefacts: a row for each inference network.
 
-    Examples for another network are those that fool it; they are transferable if they fool the row's network too. A set
-    without examples is named in the legend.
+    Own examples are those that fool the row's network; examples for another network or for the ensemble those that fool
+    what they were made for, whether or not they fool the row's network, and transferable if they do. A set without
+    examples is named in the legend.
 
     Raises ``InfoadvError`` if no other networks are configured or none of their artefacts is given.
     """
@@ -33,13 +34,12 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
         fools = other.table["success"].to_numpy()
         blue, orange, green, pink = map(curves.look, range(4))
         found = [
-            curves.clean(network, read),
             curves.Curve("Own", own.won, blue.color, "-", blue.marker, own.rate),
             curves.Curve("Other, transferable", other.where(fools), orange.color, "-", orange.marker, other.rate),
             curves.Curve("Other, not transferable", other.where(~fools), green.color, "--", green.marker),
         ]
         if ensemble:
-            joint = network.select(read.estimator, read.jsma, source=str(ensemble))
-            found.append(curves.Curve("Ensemble", joint.moved, pink.color, "-", pink.marker, joint.rate))
-        rows.append(curves.Row(network.name, network, found))
+            joint = network.select(read.estimator, read.jsma, source=str(ensemble)).made
+            found.append(curves.Curve("Ensemble", joint, pink.color, "-", pink.marker, joint.rate))
+        rows.append(curves.Row(network.name, network, [curves.clean(network, read, found), *found]))
     return curves.stack(rows, read)

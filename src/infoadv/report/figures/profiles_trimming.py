@@ -32,12 +32,12 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     for name, network, other in (("Full", read.main, trimmed), ("Trimmed", trimmed, read.main)):
         own = network.select(read.estimator, read.jsma)
         passed = network.select(read.estimator, read.jsma, source=other.name)
-        made = passed.where(passed.table["crafted"])
         color = curves.look(0).color
         found = [
-            curves.clean(network, read),
             curves.Curve(f"{attack.label} for this network", own.won, color, "-", "o", own.rate),
-            curves.Curve(f"{attack.label} for the other", made.moved, color, (0, (4, 1.5)), "^", made.rate),
+            curves.Curve(f"{attack.label} for the other", passed.made, color, (0, (4, 1.5)), "^", passed.made.rate),
         ]
-        rows.append(curves.Row(f"{name} network ({network.name})", network, found))
+        rows.append(
+            curves.Row(f"{name} network ({network.name})", network, [curves.clean(network, read, found), *found])
+        )
     return curves.stack(rows, read)

@@ -10,13 +10,13 @@ value, corrected after Holm over all deciding tests of the table, is below 0.05.
 deciding tests hold, **not testable** if one of them has fewer than 10 images on a side or its networks are not there,
 and otherwise **not supported**.
 
-- Q1, JSMA shifts the flow away from benign inputs. Over its successes: the mean Spearman correlation of progress and D
-  along the iterates; and D of the example less D of noise that sets as many features, paired. The clean input is left out
-  of the correlation: its D is 0, so that with it the correlation is positive even where nothing grows (about 0.25 with
-  ten iterates).
-- Q2, different attacks lead to different flows. Over successes at matched mean L2: the cross-validated balanced accuracy
-  with which profiles tell the attacks apart, against chance; and an image's own accuracy by profiles less that by L2
-  alone, paired.
+- Q1, JSMA shifts the flow away from benign inputs. Over its successes, paired by image: D along the iterates, averaged
+  over them, less D of as many random features at the same steps; and D of the example less D of noise that sets as many
+  features. That D grows along the iterates is no evidence, since it grows along any path: Spearman's correlation of a
+  random walk of ten steps in 17 layers is 0.94. It stands beside and decides nothing.
+- Q2, different attacks lead to different flows. On the images on which all attacks succeed at matched mean L2, so that all
+  classes have one size: the cross-validated balanced accuracy with which OIP tells the attacks apart, against chance; and
+  an image's own accuracy by OIP less that by L2 alone, paired.
 - Q3, adaptive JSMA deviates much further than regular JSMA on the distilled network: D adaptive less D regular, paired by
   image, over successes and failures; images that either attack left as they were are left out and counted.
 - Q4, the flow of the full network is easier to shift than that of the trimmed one: D of the trimmed network's examples in
@@ -24,12 +24,15 @@ and otherwise **not supported**.
   at which they transfer, on the images in both. Examples count if they fool the network they were made on.
 - Q5a, examples made for a network deviate further in it than those made for another: D own less the mean D of the
   others, paired by network and image.
-- Q5b, transferable examples deviate further than non-transferable ones: their D in a network that they were not made for;
-  unpaired.
+- Q5b, transferable examples deviate further than non-transferable ones, in a network that they were not made for. Levels of
+  D and rates of transfer differ between the pairs of networks, which alone makes a difference where there is none
+  (Simpson's paradox): D and transfer are centred within each pair (network, source), and the mean difference within pairs
+  counts. Its interval resamples images, its p value permutes transfer within pairs, an image's together.
 - Q5c, attacking the ensemble transfers better than attacking a single other network: successes of the ensemble's
-  examples less those of the other network whose examples succeed most often there, paired by network and image.
+  examples less those of the other network whose examples succeed most often there, paired by network and image. On both
+  sides examples count that fool what they were made for and moved; images without both are left out and counted.
 
-For Q5 the networks of an image are averaged before the test, so that an image counts once on each side. Paired tests are
+For Q5a and Q5c the networks of an image are averaged before the test, so that an image counts once. Paired tests are
 Wilcoxon's, unpaired ones Mann and Whitney's, transfer rates are compared by McNemar's exact test. All other rows (other
 profiles, other estimators, controls, single networks) decide nothing; their p values are corrected as a family of
 their own.
@@ -37,6 +40,7 @@ their own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -82,6 +86,7 @@ COLUMNS = (
     "n",
     "left_out",
     "success",
+    "features",
     "verdict",
     "reason",
 )
@@ -98,6 +103,7 @@ class _Outcome:
     result: statistics.Paired = _NONE
     test: str = ""
     success: str = ""
+    features: str = ""
     left_out: int = 0
     null: float = 0.0
     reason: str = ""
@@ -190,6 +196,7 @@ def _record(
         "n": result.n,
         "left_out": outcome.left_out,
         "success": outcome.success,
+        "features": outcome.features,
         "verdict": "",
         "reason": outcome.reason,
     }
@@ -215,22 +222,33 @@ def _rates(*groups: flow.Group) -> str:
     return " / ".join(number(group.rate, 2) for group in groups)
 
 
+def _changed(*tables: pd.DataFrame) -> str:
+    """Return the mean number of changed features of each side."""
+    return " / ".join(number(statistics.mean(table["features"].to_numpy(dtype=float)), 0) for table in tables)
+
+
 def _comparisons(read: flow.Flow, specification: Mapping[str, Any]) -> Iterator[_Comparison]:
     """Yield the comparisons of D in the order of the questions."""
     main, jsma, settings = read.main, read.jsma, read.settings
 
-    paths = {
-        estimator: flow.iterations(main, estimator, jsma, main.select(estimator, jsma).won.images)
-        for estimator in read.estimators
-    }
+    def paths(estimator: str, condition: str) -> dict[int, flow.Group]:
+        return flow.iterations(main, estimator, jsma, main.select(estimator, jsma).won.images, condition)
 
-    def along(start: int) -> _Measure:
+    both = {name: [paths(name, "iterate"), paths(name, "noise_iterate")] for name in read.estimators}
+
+    def along(reduce: Callable[[flow.Group, str], pd.Series], *, beside: bool) -> _Measure:
         def measure(estimator: str, profile: str) -> _Outcome:
             whole = main.select(estimator, jsma)
-            values = np.array([_monotony(path, profile, start) for path in paths[estimator].values()])
-            found = statistics.paired(values, np.zeros(len(values)), settings)
-            reason = "" if found.n or not len(values) else "no iterates were measured"
-            return _Outcome(found, "Wilcoxon", _rates(whole), len(whole) - found.n, reason=reason)
+            values = []
+            for image, path in both[estimator][0].items():
+                one = reduce(path, profile)
+                if beside:
+                    # Steps that both have.
+                    one = one - reduce(both[estimator][1][image], profile)
+                values.append(one.mean())
+            found = statistics.paired(np.array(values), np.zeros(len(values)), settings)
+            reason = "" if found.n or not values else "no iterates were measured"
+            return _Outcome(found, "Wilcoxon", _rates(whole), left_out=len(whole) - found.n, reason=reason)
 
         return measure
 
@@ -241,17 +259,17 @@ def _comparisons(read: flow.Flow, specification: Mapping[str, Any]) -> Iterator[
             control = network.select(estimator, attack, condition, source).of(won.images).moved
             one, other, _ = flow.paired(won.deviation(profile), control.deviation(profile))
             found = statistics.paired(one, other, settings)
-            return _Outcome(found, "Wilcoxon", _rates(whole) if network.trained else "", len(whole) - found.n)
+            rates = _rates(whole) if network.trained else ""
+            return _Outcome(found, "Wilcoxon", rates, _changed(won.table, control.table), len(whole) - found.n)
 
         return measure
 
-    monotony = "mean Spearman correlation of progress and D"
-    yield _Comparison("Q1", DECIDING, monotony, "0", main.name, along(1))
-    yield _Comparison("Q1", CONTROL, f"{monotony}, clean input included", "0", main.name, along(0))
-    features = "noise, as many features"
+    features, prefixes = "noise, as many features", "as many random features, same steps"
+    yield _Comparison("Q1", DECIDING, "D of JSMA's iterates", prefixes, main.name, along(_path, beside=True))
     yield _Comparison("Q1", DECIDING, "D of JSMA", features, main.name, against(main, jsma, "noise", main.name))
-    other_class = "clean images of the adversarial class"
-    yield _Comparison("Q1", CONTROL, "D of JSMA", other_class, main.name, against(main, jsma, "class", main.name))
+    monotony = "mean Spearman correlation of progress and D"
+    yield _Comparison("Q1", CONTROL, monotony, "0", main.name, along(_monotony, beside=False))
+    yield _Comparison("Q1", CONTROL, monotony, prefixes, main.name, along(_monotony, beside=True))
     untrained = read.role("untrained")
     if untrained is not None:
         measure = against(untrained, jsma, "noise", main.name)
@@ -261,7 +279,6 @@ def _comparisons(read: flow.Flow, specification: Mapping[str, Any]) -> Iterator[
         statistic = f"D of {attack_of(name, specification).label}"
         measure = against(main, name, "noise", main.name)
         yield _Comparison("Q2", CONTROL, statistic, "noise of equal L2", main.name, measure)
-        yield _Comparison("Q2", CONTROL, statistic, other_class, main.name, against(main, name, "class", main.name))
         if untrained is not None:
             measure = against(untrained, name, "noise", main.name)
             yield _Comparison("Q2", CONTROL, statistic, "noise of equal L2; untrained network", untrained.name, measure)
@@ -271,15 +288,25 @@ def _comparisons(read: flow.Flow, specification: Mapping[str, Any]) -> Iterator[
     yield from _transferred(read)
 
 
-def _monotony(path: flow.Group, profile: str, start: int) -> float:
-    """Return Spearman's correlation of progress and D from the iterate ``start`` on; NaN with fewer than three."""
+def _steps_of(path: flow.Group) -> pd.DataFrame:
+    """Return the iterates of a path without its ends, which every input has."""
+    return path.table[path.table["step"] > 0].set_index("step")
+
+
+def _path(path: flow.Group, profile: str) -> pd.Series:
+    """Return D of each iterate by its step."""
+    return _steps_of(path)[f"d_{profile}"]
+
+
+def _monotony(path: flow.Group, profile: str) -> pd.Series:
+    """Return Spearman's correlation of progress and D over the iterates, one value; NaN with fewer than three."""
     from scipy.stats import rankdata
 
-    progress, deviation = (path.table[name].to_numpy(dtype=float)[start:] for name in ("progress", f"d_{profile}"))
-    defined = ~np.isnan(deviation)
-    if len(np.unique(progress[defined])) < 3 or len(np.unique(deviation[defined])) < 2:
-        return float("nan")
-    return float(np.corrcoef(rankdata(progress[defined]), rankdata(deviation[defined]))[0, 1])
+    steps = _steps_of(path).dropna(subset=f"d_{profile}")
+    progress, deviation = (steps[name].to_numpy(dtype=float) for name in ("progress", f"d_{profile}"))
+    if len(np.unique(progress)) < 3 or len(np.unique(deviation)) < 2:
+        return pd.Series([float("nan")])
+    return pd.Series([float(np.corrcoef(rankdata(progress), rankdata(deviation))[0, 1])])
 
 
 def _absent(reason: str) -> _Measure:
@@ -307,7 +334,8 @@ def _distilled(read: flow.Flow) -> Iterator[_Comparison]:
             found = statistics.paired(first, second, read.settings)
             both = len(set(groups[0].images) & set(groups[1].images))
             rates = [group for group, (_, condition) in zip(groups, (one, other), strict=True) if condition == "native"]
-            return _Outcome(found, "Wilcoxon", _rates(*rates), both - found.n)
+            features = _changed(*(part.table for part in parts))
+            return _Outcome(found, "Wilcoxon", _rates(*rates), features, both - found.n)
 
         return measure
 
@@ -331,7 +359,34 @@ def _passed_on(read: flow.Flow, estimator: str, trimmed: flow.Network) -> tuple[
     """Return the trimmed network's examples in the full network, and the full network's in the trimmed one."""
     pairs = ((read.main, trimmed), (trimmed, read.main))
     groups = [network.select(estimator, read.jsma, source=source.name) for network, source in pairs]
-    return tuple(group.where(group.table["crafted"] & group.table["moved"]) for group in groups)  # type: ignore[return-value]
+    return groups[0].made, groups[1].made
+
+
+def _beside_noise(
+    question: str,
+    read: flow.Flow,
+    networks: Sequence[flow.Network],
+    others: Callable[[flow.Network, str], flow.Group],
+) -> Iterator[_Comparison]:
+    """Yield D less that of noise with as many features, in each network for its own and for others' examples."""
+
+    def measured(network: flow.Network, choose: Callable[[flow.Network, str], flow.Group]) -> _Measure:
+        def measure(estimator: str, profile: str) -> _Outcome:
+            group = choose(network, estimator)
+            above = flow.above_noise(network, estimator, group, profile)
+            values = above.groupby(group.table["index"]).mean().to_numpy(dtype=float)
+            found = statistics.paired(values, np.zeros(len(values)), read.settings)
+            return _Outcome(found, "Wilcoxon", _rates(group), _changed(group.table), len(values) - found.n)
+
+        return measure
+
+    def own(network: flow.Network, estimator: str) -> flow.Group:
+        return network.select(estimator, read.jsma).won
+
+    for network in networks:
+        control = f"noise, as many features, in {network.name}"
+        yield _Comparison(question, CONTROL, "D of own examples", control, network.name, measured(network, own))
+        yield _Comparison(question, CONTROL, "D of others' examples", control, network.name, measured(network, others))
 
 
 def _trimmed(read: flow.Flow) -> Iterator[_Comparison]:
@@ -350,9 +405,13 @@ def _trimmed(read: flow.Flow) -> Iterator[_Comparison]:
         else:
             apart = [value.to_numpy(dtype=float) for value in values]
             found, test = statistics.unpaired(apart[0], apart[1], read.settings), "Mann-Whitney"
-        return _Outcome(found, test, _rates(*groups))
+        return _Outcome(found, test, _rates(*groups), _changed(*(group.table for group in groups)))
+
+    def others(network: flow.Network, estimator: str) -> flow.Group:
+        return _passed_on(read, estimator, trimmed)[network.name == trimmed.name]
 
     yield _Comparison("Q4", DECIDING, statistic, control, f"{read.main.name}, {trimmed.name}", measure)
+    yield from _beside_noise("Q4", read, [read.main, trimmed], others)
 
 
 def _transferred(read: flow.Flow) -> Iterator[_Comparison]:
@@ -377,19 +436,29 @@ def _transferred(read: flow.Flow) -> Iterator[_Comparison]:
                 others.append(other)
             values = pd.concat(differences).groupby(level=0).mean().to_numpy()
             found = statistics.paired(values, np.zeros(len(values)), read.settings)
-            return _Outcome(found, "Wilcoxon", f"{_pooled(wholes)} / {_pooled(others)}")
+            features = _changed(
+                *(pd.concat([group.table for group in side]) for side in ([w.won for w in wholes], others))
+            )
+            return _Outcome(found, "Wilcoxon", f"{_pooled(wholes)} / {_pooled(others)}", features)
 
         return measure
 
-    def transferable(chosen: Sequence[flow.Network]) -> _Measure:
+    def transferable(chosen: Sequence[flow.Network], *, noise: bool = False) -> _Measure:
         def measure(estimator: str, profile: str) -> _Outcome:
             others = [read.of_others(network, estimator) for network in chosen]
-            table = pd.concat([other.table for other in others], ignore_index=True)
-            sides = [
-                table[table["success"] == fools].groupby("index")[f"d_{profile}"].mean().to_numpy(dtype=float)
-                for fools in (True, False)
-            ]
-            return _Outcome(statistics.unpaired(sides[0], sides[1], read.settings), "Mann-Whitney", _pooled(others))
+            tables = []
+            for network, other in zip(chosen, others, strict=True):
+                above = flow.above_noise(network, estimator, other, profile) if noise else other.table[f"d_{profile}"]
+                tables.append(other.table.assign(value=above, cell=network.name + " " + other.table["source"]))
+            table = pd.concat(tables, ignore_index=True)
+            value, fools, cell, images = (table[name].to_numpy() for name in ("value", "success", "cell", "index"))
+            found = statistics.within(value, fools, cell, images, read.settings)
+            sides = [table[table["success"] == fools] for fools in (True, False)]
+            counts = " / ".join(str(side["index"].nunique()) for side in sides)
+            reason = (
+                "" if found.n else f"transferable and non-transferable images: {counts}; no pair of networks has both"
+            )
+            return _Outcome(found, "permutation", _pooled(others), _changed(*sides), reason=reason)
 
         return measure
 
@@ -400,6 +469,11 @@ def _transferred(read: flow.Flow) -> Iterator[_Comparison]:
         names = ", ".join(network.name for network in chosen)
         yield _Comparison("Q5a", role, own_text[0], f"{own_text[1]}, {label}", names, own(chosen))
         yield _Comparison("Q5b", role, other_text[0], f"{other_text[1]}, {label}", names, transferable(chosen))
+    statistic = "D, less that of noise with as many features, of transferable"
+    names = ", ".join(network.name for network in networks)
+    measure = transferable(networks, noise=True)
+    yield _Comparison("Q5b", CONTROL, statistic, f"{other_text[1]}, all networks", names, measure)
+    yield from _beside_noise("Q5a", read, networks, read.of_others)
 
 
 def _pooled(groups: Sequence[flow.Group]) -> str:
@@ -408,36 +482,57 @@ def _pooled(groups: Sequence[flow.Group]) -> str:
 
 
 def _telling_apart(read: flow.Flow) -> Iterator[dict[str, Any]]:
-    """Yield the rows of Q2: how well profiles tell the attacks apart at matched size, and whether better than L2."""
+    """Yield the rows of Q2: how well profiles tell the attacks apart at matched size, and whether better than L2.
+
+    They rest on the images on which all attacks succeed in the main network, also in the untrained one.
+    """
     statistic, better = "balanced accuracy of telling the attacks apart", "accuracy of an image by profiles"
-    for estimator in read.estimators:
-        deciding = estimator == read.estimator
-        wholes = [read.main.select(estimator, name, "matched") for name in read.attacks]
-        groups = {name: whole.won for name, whole in zip(read.attacks, wholes, strict=True)}
-        groups = {name: group for name, group in groups.items() if len(group) >= MINIMUM}
-        success = _rates(*wholes)
-        if len(groups) < 2:
-            reason = f"fewer than two attacks succeed on {MINIMUM} images"
-            outcomes = [_Outcome(reason=reason, success=success)] * 2
-            chance = float("nan")
-        else:
-            classes = np.repeat(list(groups), [len(group) for group in groups.values()])
-            images = np.concatenate([group.images for group in groups.values()])
-            features = np.vstack([classify.vector(group, flow.PROFILES) for group in groups.values()])
-            sizes = np.vstack([classify.size(group) for group in groups.values()])
-            full = classify.accuracy(features, classes, images, read.settings)
-            size = classify.accuracy(sizes, classes, images, read.settings)
-            chance = 1 / len(groups)
-            alone = statistics.paired(full.images, np.full(len(full.images), chance), read.settings)
-            alone = replace(alone, difference=full.value, low=full.low, high=full.high)
-            outcomes = [
-                _Outcome(alone, "Wilcoxon", success, null=chance),
-                _Outcome(statistics.paired(full.images, size.images, read.settings), "Wilcoxon", success),
-            ]
-        role = DECIDING if deciding else EXTRA
-        shared = {"profile": "all", "estimator": estimator, "network": read.main.name}
-        yield _record("Q2", role, statistic, f"chance, {number(chance, 2)}", outcomes[0], **shared)
-        yield _record("Q2", role, better, "accuracy by L2 alone", outcomes[1], **shared)
+    main, untrained = read.main, read.role("untrained")
+    wanted = [(main, read.estimator, profiles) for profiles in (("oip",), ("ioc",), flow.PROFILES)]
+    wanted += [(main, estimator, ("oip",)) for estimator in read.estimators[1:]]
+    if untrained is not None:
+        wanted += [(untrained, read.estimator, profiles) for profiles in (("oip",), flow.PROFILES)]
+    chance = 1 / len(read.attacks) if read.attacks else float("nan")
+    for place, (network, estimator, profiles) in enumerate(wanted):
+        role = DECIDING if place == 0 else EXTRA if network is main else CONTROL
+        note = "" if network is main else "; untrained network"
+        outcomes = _recognised(read, network, estimator, profiles, chance)
+        about = {"profile": ", ".join(flow.NAMES[profile] for profile in profiles), "estimator": estimator}
+        about["network"] = network.name
+        yield _record("Q2", role, statistic, f"chance, {number(chance, 2)}{note}", outcomes[0], **about)
+        yield _record("Q2", role, better, f"accuracy by L2 alone{note}", outcomes[1], **about)
+
+
+def _recognised(
+    read: flow.Flow, network: flow.Network, estimator: str, profiles: Sequence[str], chance: float
+) -> tuple[_Outcome, _Outcome]:
+    """Return the accuracy by profiles against chance, and an image's accuracy by profiles less that by L2."""
+    fooled = [read.main.select(estimator, name, "matched") for name in read.attacks]
+    groups = {name: network.select(estimator, name, "matched", read.main.name).moved for name in read.attacks}
+    won = [set(group.won.images) & set(groups[name].images) for name, group in zip(read.attacks, fooled, strict=True)]
+    images = set.intersection(*won) if won else set()
+    attacked = len(set().union(*(group.images for group in fooled)))
+    about: dict[str, Any] = {"success": _rates(*fooled), "left_out": attacked - len(images)}
+    if len(groups) < 2:
+        reason = f"{len(groups)} attack{'' if len(groups) == 1 else 's'}, 2 are needed"
+        return _Outcome(reason=reason, **about), _Outcome(reason=reason, **about)
+    if len(images) < MINIMUM:
+        # The accuracies of so few images are not taken.
+        few = _Outcome(replace(_NONE, n=len(images)), null=chance, **about)
+        return few, replace(few, null=0.0)
+    parts = {name: group.of(images) for name, group in groups.items()}
+    classes = np.repeat(list(parts), len(images))
+    places = np.concatenate([group.images for group in parts.values()])
+    features = np.vstack([classify.vector(group, profiles) for group in parts.values()])
+    sizes = np.vstack([classify.size(group) for group in parts.values()])
+    full = classify.accuracy(features, classes, places, read.settings)
+    size = classify.accuracy(sizes, classes, places, read.settings)
+    alone = statistics.paired(full.images, np.full(len(full.images), chance), read.settings)
+    alone = replace(alone, difference=full.value, low=full.low, high=full.high)
+    return (
+        _Outcome(alone, "Wilcoxon", null=chance, **about),
+        _Outcome(statistics.paired(full.images, size.images, read.settings), "Wilcoxon", **about),
+    )
 
 
 def _transfer_rates(read: flow.Flow) -> Iterator[dict[str, Any]]:
@@ -449,7 +544,8 @@ def _transfer_rates(read: flow.Flow) -> Iterator[dict[str, Any]]:
         return
     groups = _passed_on(read, read.estimator, trimmed)
     one, other, _ = flow.paired(*(group.table.set_index("index")["success"].astype(float) for group in groups))
-    outcome = _Outcome(statistics.mcnemar(one, other, read.settings), "McNemar", _rates(*groups))
+    features = _changed(*(group.table for group in groups))
+    outcome = _Outcome(statistics.mcnemar(one, other, read.settings), "McNemar", _rates(*groups), features)
     yield _record("Q4", DECIDING, statistic, control, outcome, network=f"{read.main.name}, {trimmed.name}")
 
 
@@ -461,10 +557,12 @@ def _ensemble(read: flow.Flow) -> Iterator[dict[str, Any]]:
         yield _record("Q5c", DECIDING, statistic, "best single other network, all networks", _Outcome(reason=reason))
         return
     differences, rows, sides = [], [], []
+    attacked: set[int] = set()
     for network in read.transfer:
-        joint = network.select(read.estimator, read.jsma, source=str(ensemble))
+        whole = network.select(read.estimator, read.jsma, source=str(ensemble))
+        joint = whole.made
         singles = [
-            network.select(read.estimator, read.jsma, source=other.name)
+            network.select(read.estimator, read.jsma, source=other.name).made
             for other in read.transfer
             if other.name != network.name
         ]
@@ -474,16 +572,21 @@ def _ensemble(read: flow.Flow) -> Iterator[dict[str, Any]]:
         )
         differences.append(pd.Series(one - other, index=images, dtype=float))
         sides.append((joint, best))
+        attacked |= set(whole.images)
         source = str(best.table["source"].iloc[0]) if len(best) else "none"
-        outcome = _Outcome(statistics.mcnemar(one, other, read.settings), "McNemar", _rates(joint, best))
+        found = statistics.mcnemar(one, other, read.settings)
+        features = _changed(joint.table, best.table)
+        outcome = _Outcome(found, "McNemar", _rates(joint, best), features, len(whole) - found.n)
         rows.append(
             _record("Q5c", CONTROL, statistic, f"those of {source}, in {network.name}", outcome, network=network.name)
         )
     values = pd.concat(differences).groupby(level=0).mean().to_numpy()
     found = statistics.paired(values, np.zeros(len(values)), read.settings)
-    success = " / ".join(_pooled(list(side)) for side in zip(*sides, strict=True))
+    both = [list(side) for side in zip(*sides, strict=True)]
+    success = " / ".join(_pooled(side) for side in both)
+    features = _changed(*(pd.concat([group.table for group in side]) for side in both))
     names = ", ".join(network.name for network in read.transfer)
-    outcome = _Outcome(found, "Wilcoxon", success)
+    outcome = _Outcome(found, "Wilcoxon", success, features, len(attacked) - found.n)
     yield _record("Q5c", DECIDING, statistic, "best single other network, all networks", outcome, network=names)
     yield from rows
 
@@ -492,8 +595,8 @@ _NOTE = (
     "Supported: all deciding tests of a claim have an interval above the null value and a p value below "
     f"{statistics.ALPHA:g} after Holm's correction over all of them; not testable: fewer than {MINIMUM} images, or the "
     "networks are not there. D: overall difference of a profile from the clean image's, in clean spreads; profiles and D "
-    "are a reconstruction. Values against a control are differences. Where two success rates stand, the second is the "
-    "control's."
+    "are a reconstruction. Values against a control are differences. Where two success rates or numbers of changed "
+    "features stand, the second is the control's. Left out: attacked images on which an attack failed or that miss one side."
 )
 _NOTE_D = (
     "Comparisons of D for every profile and estimator, and controls: mean difference (mean correlation where the row says "
@@ -516,12 +619,12 @@ def _p(value: float) -> str:
 
 def _verdicts(frame: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[list[Cell]]]]]:
     """Return the head of the table of deciding tests, and its rows by claim; a claim's title tells the verdict."""
-    header = ["Statistic", "Against", "Value [interval]", "p", "n", "Success"]
+    header = ["Statistic", "Against", "Value [interval]", "p", "n", "Success", "Features"]
     sections = []
     for question, part in frame[frame["role"] == DECIDING].groupby("question", sort=False):
         lines = []
         for row in part.to_dict("records"):
-            left_out = f" ({row['left_out']} left out)" if question == "Q3" and row["left_out"] else ""
+            left_out = f" ({row['left_out']} left out)" if row["left_out"] else ""
             lines.append(
                 [
                     Cell(_named(row)),
@@ -530,6 +633,7 @@ def _verdicts(frame: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[list
                     Cell(_p(row["p_holm"])),
                     Cell(f"{row['n']}{left_out}"),
                     Cell(row["success"] or number(float("nan"), 2)),
+                    Cell(row["features"] or number(float("nan"), 2)),
                 ]
             )
         first = part.iloc[0]
@@ -540,34 +644,40 @@ def _verdicts(frame: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[list
 def _named(row: Mapping[str, Any]) -> str:
     """Return the statistic with the profile that it is of."""
     statistic = row["statistic"]
-    if row["profile"] not in flow.NAMES.values():
+    if not row["profile"]:
         return statistic
-    return statistic.replace("D of", f"D({row['profile']}) of", 1).replace("and D", f"and D({row['profile']})", 1)
+    return re.sub(r"\bD\b", f"D({row['profile']})", statistic).replace("by profiles", f"by {row['profile']}")
+
+
+def _of_deviation(frame: pd.DataFrame) -> pd.Series:
+    """Return which rows compare D (n,) bool; the others compare rates and accuracies."""
+    return frame["statistic"].str.contains(r"\bD\b")
 
 
 def _deviations(frame: pd.DataFrame, read: flow.Flow) -> tuple[list[str], list[tuple[str, list[list[Cell]]]]]:
     """Return the comparisons of D by question and statistic, a column for each profile and estimator."""
     controls = read.estimators[1:]
-    header = ["Against", "n", "OIP", "IIP", "IOC", *(f"OIP, {name}" for name in controls)]
+    header = ["Against", "n", "Features", "OIP", "IIP", "IOC", *(f"OIP, {name}" for name in controls)]
     wanted = [(read.estimator, name) for name in ("OIP", "IIP", "IOC")] + [(name, "OIP") for name in controls]
     sections: dict[str, list[list[Cell]]] = {}
-    per_profile = frame[frame["profile"].isin(list(flow.NAMES.values())) & frame["value"].notna()]
+    per_profile = frame[_of_deviation(frame) & frame["value"].notna()]
     for (question, statistic, control), part in per_profile.groupby(["question", "statistic", "control"], sort=False):
         found = {(row["estimator"], row["profile"]): row for row in part.to_dict("records")}
         cells = [_interval(found[key], marked=True) if key in found else Cell(number(np.nan, 2)) for key in wanted]
-        count = Cell(str(max(row["n"] for row in found.values())))
-        sections.setdefault(f"{question}, {statistic}", []).append([Cell(str(control)), count, *cells])
+        first = max(found.values(), key=lambda row: row["n"])
+        about = [Cell(str(control)), Cell(str(first["n"])), Cell(first["features"] or number(np.nan, 0))]
+        sections.setdefault(f"{question}, {statistic}", []).append([*about, *cells])
     return header, list(sections.items())
 
 
 def _rest(frame: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[list[Cell]]]]]:
-    """Return what is neither deciding nor a comparison of D: other estimators of Q2, single networks of Q5c."""
-    header = ["Statistic", "Against", "Estimator", "Value [interval]", "p", "n", "Success"]
-    part = frame[(frame["role"] != DECIDING) & ~frame["profile"].isin(list(flow.NAMES.values()))]
+    """Return what is neither deciding nor a comparison of D: other profiles of Q2, single networks of Q5c."""
+    header = ["Statistic", "Against", "Profiles", "Estimator", "Value [interval]", "p", "n", "Success"]
+    part = frame[(frame["role"] != DECIDING) & ~_of_deviation(frame)]
     sections: dict[str, list[list[Cell]]] = {}
     for row in part[part["value"].notna()].to_dict("records"):
         line = [
-            *(Cell(row[key]) for key in ("statistic", "control", "estimator")),
+            *(Cell(row[key]) for key in ("statistic", "control", "profile", "estimator")),
             _interval(row, marked=False),
             Cell(_p(row["p_holm"])),
             Cell(str(row["n"])),
@@ -598,8 +708,9 @@ def _latex(frame: pd.DataFrame, read: flow.Flow) -> str:
 
 def _parts(frame: pd.DataFrame, read: flow.Flow) -> list[tuple[str, str, int, tuple[list[str], list[Any]]]]:
     """Return title, note, number of left-aligned columns and content of the three parts of the table."""
+    note = f"{_NOTE_D} {flow.BINS}" if "quantile" in read.estimators else _NOTE_D
     return [
         ("", _NOTE, 2, _verdicts(frame)),
-        ("Comparisons of D and controls", _NOTE_D, 1, _deviations(frame, read)),
-        ("Other rows", "Rows that decide nothing.", 3, _rest(frame)),
+        ("Comparisons of D and controls", note, 1, _deviations(frame, read)),
+        ("Other rows", "Rows that decide nothing.", 4, _rest(frame)),
     ]

@@ -26,11 +26,13 @@ COLUMNS = (
     "auroc_high",
 )
 
-#: Comparison, condition of the adversarial inputs, condition that they are told from.
+#: Comparison, condition of the adversarial inputs, condition that they are told from, whether in the untrained network.
 COMPARISONS = (
-    ("adversarial against clean", "native", "clean"),
-    ("adversarial against noise", "native", "noise"),
-    ("matched size against noise", "matched", "matched_noise"),
+    ("adversarial against clean", "native", "clean", False),
+    ("adversarial against clean of its class", "native", "class", False),
+    ("adversarial against noise", "native", "noise", False),
+    ("matched size against noise", "matched", "matched_noise", False),
+    ("untrained network, matched size against noise", "matched", "matched_noise", True),
 )
 FEATURES = {"IIP, OIP, IOC": flow.PROFILES, "OIP": ("oip",), "IOC": ("ioc",), "L2": ()}
 
@@ -38,8 +40,10 @@ FEATURES = {"IIP, OIP, IOC": flow.PROFILES, "OIP": ("oip",), "IOC": ("ioc",), "L
 def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     """Return the table from flow artefacts, for the attacks of ``flow.attacks`` and JSMA on the network ``flow.model``.
 
-    Positives are an attack's successes, negatives belong to the same images. With fewer than 10 images there is no
-    number. Raises ``InfoadvError`` as ``infoadv.report.flow.load`` does.
+    Positives are an attack's successes, negatives belong to the same images; in the control network with random weights
+    they are the same images again. With fewer than 10 images there is no number.
+
+    Raises ``InfoadvError`` as ``infoadv.report.flow.load`` does.
     """
     read = flow.load(inputs, specification)
     frame = pd.DataFrame(list(_records(read)), columns=list(COLUMNS))
@@ -49,7 +53,9 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
         f"the profiles in {read.main.name} ({read.estimator} estimator; a reconstruction). n: successes, each with its "
         "counterpart from the same image. L2 alone tells nothing from noise of equal L2 by construction, but for rounding "
         "to 8 bits; against clean inputs it tells everything, but needs the clean image, which a detector does not have. "
-        "JSMA's noise sets as many random features, and its L2 differs."
+        "JSMA's noise sets as many random features, and its L2 differs. Clean of its class: another test image, of the class "
+        "that the example is taken for, so that the class alone tells nothing. Untrained network: the same inputs in a "
+        "network with random weights, a control; their success is that on the trained one."
     )
     header = ["Attack", "n", "Success", *FEATURES]
     markdown = f"{note}\n"
@@ -60,15 +66,20 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
 
 
 def _records(read: flow.Flow) -> Iterator[dict[str, Any]]:
-    network = read.main
+    source = read.main.name
     for estimator in read.estimators:
-        for comparison, condition, other in COMPARISONS:
+        for comparison, condition, other, control in COMPARISONS:
+            network = read.role("untrained") if control else read.main
+            if network is None:
+                continue
             for attack in dict.fromkeys([*read.attacks, read.jsma]):
-                whole = network.select(estimator, attack, condition)
+                fooled = read.main.select(estimator, attack, condition)
+                whole = network.select(estimator, attack, condition, source)
                 if len(whole) == 0:
                     continue
-                positive = whole.won
-                negative = network.clean(estimator) if other == "clean" else network.select(estimator, attack, other)
+                positive = whole.moved.of(fooled.won.images)
+                clean = other == "clean"
+                negative = network.clean(estimator) if clean else network.select(estimator, attack, other, source)
                 images = set(positive.images) & set(negative.images)
                 # Rows are in the order of the images on both sides.
                 positive, negative = positive.of(images), negative.of(images)
@@ -77,7 +88,11 @@ def _records(read: flow.Flow) -> Iterator[dict[str, Any]]:
                         classify.vector(group, profiles) if profiles else classify.size(group)
                         for group in (positive, negative)
                     ]
-                    found = classify.separation(sides[0], sides[1], read.settings)
+                    if other == "class" and not profiles:
+                        # The L2 between two photographs is the size of no perturbation.
+                        found = classify.Separation(len(positive), *[float("nan")] * 3)
+                    else:
+                        found = classify.separation(sides[0], sides[1], read.settings)
                     yield {
                         "model": network.name,
                         "estimator": estimator,
@@ -85,7 +100,7 @@ def _records(read: flow.Flow) -> Iterator[dict[str, Any]]:
                         "comparison": comparison,
                         "features": name,
                         "n": found.n,
-                        "success_rate": whole.rate,
+                        "success_rate": fooled.rate,
                         "auroc": found.auroc,
                         "auroc_low": found.low,
                         "auroc_high": found.high,

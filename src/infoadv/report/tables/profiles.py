@@ -54,6 +54,8 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
         f"the overall difference of a profile from the clean image's in clean spreads ({read.estimator} estimator; a "
         "reconstruction), are means over the inputs that were changed at all, D with its bootstrap interval."
     )
+    if "quantile" in read.estimators:
+        note += f" {flow.BINS}"
     markdown = f"{note}\n"
     for title, lines in sections:
         markdown += f"\n### {title}\n\n{markdown_table(header, lines, left=3)}"
@@ -102,12 +104,13 @@ def _record(network: flow.Network, source: str, attack: str, condition: str, rea
     }
     record["features_share"] = record["features"] / network.features
     for profile in flow.PROFILES:
-        values = np.full(0, np.nan) if clean else moved.table[f"d_{profile}"].to_numpy(dtype=float)
+        # Of another image D is about the square root of 2 by construction.
+        values = np.full(0, np.nan) if control else moved.table[f"d_{profile}"].to_numpy(dtype=float)
         record[f"d_{profile}"] = statistics.mean(values)
         record[f"d_{profile}_low"], record[f"d_{profile}_high"] = statistics.bootstrap(values, read.settings)
     for estimator in read.estimators[1:]:
         other = network.select(estimator, attack, condition, source).moved
-        values = np.full(0, np.nan) if clean else other.table["d_oip"].to_numpy(dtype=float)
+        values = np.full(0, np.nan) if control else other.table["d_oip"].to_numpy(dtype=float)
         record[f"d_oip_{estimator}"] = statistics.mean(values)
     return record
 

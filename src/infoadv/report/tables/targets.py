@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from infoadv import artifacts
-from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number
+from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex
 
 COLUMNS = (
     "dataset",
@@ -21,7 +21,17 @@ COLUMNS = (
     "pgd_epsilon",
     "training",
     "training_options",
+    "widths_before",
+    "widths_after",
+    "parameters_before",
+    "parameters_after",
+    "accuracy_before",
+    "accuracy_trimmed",
+    "lsuv_deviation",
 )
+
+_TRIMMED = ("Data set", "Model", "Channels", "Parameters", "Accuracy before", "Trimmed", "Retrained")
+_INITIALIZED = ("Data set", "Model", "Largest |variance - 1|")
 
 
 def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
@@ -46,9 +56,38 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
         r"brackets. Of a distilled network it says nothing: there the gradient of the softmax vanishes and the attack stands "
         r"still (Carlini and Wagner 2016)."
     )
-    return Table(
-        frame, markdown_table(names, lines, left=3), latex_table(names, [("", lines)], caption, "targets", left=3)
-    )
+    markdown = markdown_table(names, lines, left=3)
+    latex = latex_table(names, [("", lines)], caption, "targets", left=3)
+    trimmed = [_trimmed(row) for row in frame.to_dict("records") if row["widths_before"]]
+    if trimmed:
+        note = (
+            "Trimmed networks: channels of the layers and parameters before and after the last round, and the accuracy "
+            "before it, after it without retraining, and in the end, over the whole test part."
+        )
+        markdown += f"\n{note}\n\n{markdown_table(_TRIMMED, trimmed, left=3)}"
+        latex += "\n" + latex_table(_TRIMMED, [("", trimmed)], tex(note), "targets-trimmed", left=3)
+    initialized = [
+        [Cell(row["dataset"]), Cell(row["model"]), Cell(number(row["lsuv_deviation"], 4))]
+        for row in frame.to_dict("records")
+        if row["lsuv_deviation"] == row["lsuv_deviation"]
+    ]
+    if initialized:
+        note = "LSUV initialisation: largest distance of a layer's output variance from 1 before training."
+        markdown += f"\n{note}\n\n{markdown_table(_INITIALIZED, initialized, left=2)}"
+        header = [*_INITIALIZED[:2], r"Largest $|\mathrm{variance} - 1|$"]
+        latex += "\n" + latex_table(header, [("", initialized)], note, "targets-lsuv", left=2)
+    return Table(frame, markdown, latex)
+
+
+def _trimmed(row: Mapping[str, Any]) -> list[Cell]:
+    before, after = (f"{int(row[f'parameters_{when}']):,}".replace(",", " ") for when in ("before", "after"))
+    return [
+        Cell(row["dataset"]),
+        Cell(row["model"]),
+        Cell(f"{row['widths_before']} to {row['widths_after']}"),
+        Cell(f"{before} to {after}"),
+        *(Cell(number(row[key], 3)) for key in ("accuracy_before", "accuracy_trimmed", "clean_accuracy")),
+    ]
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -56,6 +95,8 @@ def _record(path: Path) -> dict[str, Any]:
     specification = header["specification"]
     training = specification.get("training") or {}
     options = {name: value for name, value in sorted(training.items()) if name != "recipe"}
+    trimming = header.get("trimming") or {}
+    variances = _values(header.get("lsuv_variances") or [])
     return {
         "dataset": header.get("dataset") or path.parent.name,
         "model": header.get("model") or path.stem,
@@ -66,7 +107,18 @@ def _record(path: Path) -> dict[str, Any]:
         "pgd_epsilon": _number(header.get("pgd_epsilon")),
         "training": _training(specification),
         "training_options": ", ".join(f"{name}={value}" for name, value in options.items()),
+        **{key: "-".join(map(str, _values(trimming.get(key) or []))) for key in ("widths_before", "widths_after")},
+        **{
+            key: _number(trimming.get(key))
+            for key in ("parameters_before", "parameters_after", "accuracy_before", "accuracy_trimmed")
+        },
+        "lsuv_deviation": max((abs(float(value) - 1) for value in variances), default=float("nan")),
     }
+
+
+def _values(given: Any) -> list[Any]:
+    """Return what a header lists, by layer or by the layer's name."""
+    return list(given.values() if isinstance(given, Mapping) else given)
 
 
 def _architecture(specification: Mapping[str, Any]) -> str:
