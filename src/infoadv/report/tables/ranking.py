@@ -1,0 +1,116 @@
+"""Mean rank of every attack over the perceptual metrics, for each target model and over all, with a critical difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from infoadv.report import ranking, statistics
+from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex
+from infoadv.report.rows import Rows, load
+
+_COLUMNS = ("dataset", "model", "attack", "n", "mean_rank", "low", "high", "critical_difference", "p", "home")
+
+
+def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
+    """Return the table from metric artefacts: a section over all target models, then one for each.
+
+    The first holds the attacks that run on every target and the metrics that are defined on all; data set and model are
+    "all" there. It is left out where there is one target.
+    """
+    rows = load(inputs, specification)
+    settings = statistics.Settings.of(specification)
+    sections = [(name, ranking.rank(rows, targets)) for name, targets in _parts(rows)]
+    frames = [_frame(names, found, settings) for names, found in sections]
+    columns = [*_COLUMNS, *(f"rank_{metric}" for metric in ranking.METRICS)]
+    frame = pd.concat(frames, ignore_index=True).reindex(columns=columns)
+    return Table(frame, _markdown(sections), _latex(sections))
+
+
+def _parts(rows: Rows) -> Iterator[tuple[tuple[str, str], list[tuple[str, str]]]]:
+    if len(rows.targets) > 1:
+        yield ("all", "all"), rows.targets
+    for target in rows.targets:
+        yield target, [target]
+
+
+def _frame(names: tuple[str, str], found: ranking.Ranking, settings: statistics.Settings) -> pd.DataFrame:
+    low, high = statistics.bootstrap_means(found.ranks, settings)
+    records = []
+    for place in _order(found):
+        own = {
+            f"rank_{metric.column}": statistics.mean(found.by_metric[:, place, column])
+            for column, metric in enumerate(found.metrics)
+        }
+        at_home = [metric.column for column, metric in enumerate(found.metrics) if found.home[place, column]]
+        records.append(
+            {
+                "dataset": names[0],
+                "model": names[1],
+                "attack": found.attacks[place].name,
+                "n": len(found.ranks),
+                "mean_rank": found.mean[place],
+                "low": low[place],
+                "high": high[place],
+                "critical_difference": found.critical_difference,
+                "p": found.p,
+                "home": " ".join(at_home),
+                **own,
+            }
+        )
+    return pd.DataFrame(records)
+
+
+def _order(found: ranking.Ranking) -> list[int]:
+    return [int(place) for place in np.argsort(found.mean, kind="stable")]
+
+
+def _title(names: tuple[str, str], found: ranking.Ranking) -> str:
+    name = "All target models" if names == ("all", "all") else ", ".join(names)
+    p, difference = found.p, found.critical_difference
+    test = "" if np.isnan(p) else ", Friedman p " + ("< 0.001" if p < 0.001 else f"= {p:.3f}")
+    return f"{name}: n = {len(found.ranks)}{test}, critical difference = {number(difference, 2)}"
+
+
+def _lines(found: ranking.Ranking) -> list[list[Cell]]:
+    best = np.nanmin(found.mean) if len(found.ranks) else np.nan
+    lines = []
+    for place in _order(found):
+        mean = found.mean[place]
+        # Without a test nothing is marked.
+        near = bool(mean - best < found.critical_difference)
+        cells = [
+            Cell(number(statistics.mean(found.by_metric[:, place, column]), 2), home=bool(found.home[place, column]))
+            for column in range(len(found.metrics))
+        ]
+        lines.append([Cell(found.attacks[place].title), Cell(number(mean, 2), strong=near), *cells])
+    return lines
+
+
+_NOTE = (
+    "On every image on which all compared attacks succeed each metric ranks them, 1 for the best; an attack's score is the "
+    "mean of its ranks over the metrics that it does not optimise itself, and scores are ranked again. Mean rank: mean over "
+    "images of that rank. Bold: no worse than the best by more than Nemenyi's critical difference at 0.05. The columns of "
+    "metrics hold the mean rank on that metric alone. {mark}: the metric that the attack itself optimises, not counted. "
+    "Images of several networks of a data set are counted as if they were independent."
+)
+
+
+def _markdown(sections: Sequence[tuple[tuple[str, str], ranking.Ranking]]) -> str:
+    text = _NOTE.format(mark="\u2020") + "\n"
+    for names, found in sections:
+        header = ["Attack", "Mean rank \u2193", *(metric.label for metric in found.metrics)]
+        text += f"\n### {_title(names, found)}\n\n{markdown_table(header, _lines(found))}"
+    return text
+
+
+def _latex(sections: Sequence[tuple[tuple[str, str], ranking.Ranking]]) -> str:
+    tables, note = [], _NOTE.format(mark=r"$^\dagger$")
+    for position, (names, found) in enumerate(sections, start=1):
+        header = ["Attack", r"Mean rank $\downarrow$", *(metric.math for metric in found.metrics)]
+        caption = f"{tex(_title(names, found))}. {note}"
+        tables.append(latex_table(header, [("", _lines(found))], caption, f"ranking-{position}"))
+    return "\n".join(tables)
