@@ -14,6 +14,7 @@ QUICK = {
     "projection decoupled": {"estimator": "projection", "search": "decoupled", "steps": 60},
     "masking decoupled": {"estimator": "masking", "search": "decoupled", "steps": 60},
     "masking binary": {"estimator": "masking", "search": "binary", "steps": 60, "search_steps": 3},
+    "weighted decoupled": {"estimator": "weighted_l2", "search": "decoupled", "steps": 60},
     "projection primal-dual": {"estimator": "projection", "search": "primal_dual", "steps": 150},
     "mine binary": {"estimator": "mine", "steps": 60, "search_steps": 3, "samples": 64, "hidden": 8},
     "mine conv": {"estimator": "mine", "batch": "conv", "steps": 80, "search_steps": 3},

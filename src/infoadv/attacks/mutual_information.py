@@ -4,7 +4,8 @@
     f(x') = max(Z(x')_y - max_{i != y} Z(x')_i, -kappa)
 
 (Hsu, Chen and Yu 2020, section II.) Three estimators stand for I: ``mine``, theirs, a bound by a critic trained along;
-``projection``, its closed form; ``masking``, minus the information that x' carries about delta (ours). The constant c is
+``projection``, its closed form; ``masking``, minus the information that x' carries about delta (ours). Beside them stands
+``weighted_l2``, minus a weighted norm of earlier work, so that it is compared under the same search. The constant c is
 found by binary search or follows a primal-dual rule; for the closed forms ``decoupled`` separates the direction of the
 perturbation from its norm (Rony et al. 2019), in coordinates in which the objective is a plain L2.
 """
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from infoadv.attacks import AttackError, AttackResult, batch_view, draw, margin
+from infoadv.information import kin
 from infoadv.information.masking import masking_weights, perturbation_information
 from infoadv.information.mine import Mine, draw_normals, draw_pairs, project_pairs
 from infoadv.information.projection import projection_information
@@ -32,9 +34,10 @@ SCHEMA: dict[str, dict[str, Any]] = {
             "description": "a recipe by name; options given beside it win (see PRESETS in attacks/mutual_information.py)",
         },
         "estimator": {
-            "enum": ["mine", "projection", "masking"],
+            "enum": ["mine", "projection", "masking", "weighted_l2"],
             "default": "mine",
-            "description": "mine: critic on random projections; projection: its closed form; masking: perturbation information",
+            "description": "mine: critic on random projections; projection: its closed form; masking: perturbation "
+            "information; weighted_l2: an L2 norm of earlier work with the same search, for comparison",
         },
         "search": {
             "enum": ["binary", "primal_dual", "decoupled"],
@@ -123,6 +126,11 @@ SCHEMA: dict[str, dict[str, Any]] = {
             "maximum": 1,
             "default": 1.0,
             "description": "masking, decoupled: power of the weights of a step; 1/2 is close to its kin, 0 steps as plain L2",
+        },
+        "weights": {
+            "enum": ["inverse_deviation", "sigma_map", "just_noticeable_difference"],
+            "default": "inverse_deviation",
+            "description": "weighted_l2: whose weights (see information/kin.py)",
         },
         "colour": {
             "enum": ["rgb", "opponent"],
@@ -297,15 +305,21 @@ def _whitening(clean: Tensor, options: dict[str, Any]) -> Tensor:
     """Return (N, C, H, W) square roots of the weights with which the objective is a plain L2, of mean square 1."""
     if options["estimator"] == "projection":
         return torch.ones_like(clean)
-    if options["colour"] == "opponent" and clean.shape[1] == 3:
+    if options["estimator"] == "weighted_l2":
+        weights = kin.WEIGHTS[options["weights"]](clean)
+    elif options["colour"] == "opponent" and clean.shape[1] == 3:
         raise AttackError("search: decoupled needs colour: rgb (the weights of opponent axes are not diagonal in RGB).")
-    weights = masking_weights(clean, options["noise"], options["exponent"])
+    else:
+        weights = masking_weights(clean, options["noise"], options["exponent"])
     return (weights / weights.mean((1, 2, 3), keepdim=True)).sqrt()
 
 
 def _objective(clean: Tensor, options: dict[str, Any]) -> Information:
     if options["estimator"] == "projection":
         return lambda perturbed: projection_information(clean, perturbed)
+    if options["estimator"] == "weighted_l2":
+        weights = kin.WEIGHTS[options["weights"]](clean)
+        return lambda perturbed: -kin.weighted_l2(clean, perturbed, weights)
     return lambda perturbed: -perturbation_information(clean, perturbed, options["noise"], options["colour"])
 
 
