@@ -13,7 +13,20 @@ import pytest
 from infoadv import InfoadvError, artifacts, cli, device
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = ("check", "options", "show", "fetch", "data", "train", "attack", "metrics", "calibrate", "table", "figure")
+STAGES = (
+    "check",
+    "status",
+    "options",
+    "show",
+    "fetch",
+    "data",
+    "train",
+    "attack",
+    "metrics",
+    "calibrate",
+    "table",
+    "figure",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from infoadv import InfoadvError, __version__
+from infoadv.progress import clear_line
 
 DESCRIPTION = """\
 A reproducible benchmark of information-theoretic adversarial examples.
@@ -195,6 +196,12 @@ def _check(arguments: argparse.Namespace) -> None:
     print(f"figures    {', '.join(checked.figures)}")
 
 
+def _status(arguments: argparse.Namespace) -> None:
+    from infoadv import status
+
+    print(status.report(arguments.configfile, arguments.directory), end="")
+
+
 def _options(arguments: argparse.Namespace) -> None:
     from infoadv import artifacts, reference
 
@@ -249,6 +256,15 @@ def _parser() -> argparse.ArgumentParser:
         "check", _check, "check a configuration and say what it would run", "infoadv check config/config.yaml"
     )
     sub.add_argument("config", help="the configuration, YAML")
+
+    sub = command(
+        "status",
+        _status,
+        "say what is done and what is left of a run, and what is running, silent or failed",
+        "infoadv status --configfile config/paper.yaml --directory runs/paper",
+    )
+    sub.add_argument("--configfile", metavar="FILE", help="the configuration of the run (default config/config.yaml)")
+    sub.add_argument("--directory", metavar="DIR", default=".", help="the folder of the run (default: this one)")
 
     sub = command("options", _options, "print every key and option of a configuration, as Markdown", "infoadv options")
     sub.add_argument("--write", metavar="FILE", help="replace what follows the marker line in this file instead")
@@ -398,6 +414,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prepare_environment(arguments.threads)
         arguments.function(arguments)
     except InfoadvError as error:
+        clear_line()
         print(f"infoadv: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except BrokenPipeError:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from infoadv import config, layout, status
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "tests/workflow/config.yaml"
 
@@ -100,6 +102,13 @@ def test_everything_is_made(finished):
         assert (finished / "results" / "tables" / f"figure_{figure}.csv").stat().st_size
     # Nothing half-written and no checkpoint stays behind.
     assert not [*finished.glob("results/**/.*"), *finished.glob("results/checkpoints/**/*.safetensors")]
+
+
+def test_status_knows_every_file_and_every_log(finished):
+    settings = config.load(finished / CONFIG)
+    for job in layout.jobs(settings):
+        assert all((finished / file).is_file() for file in (*job.files, job.log)), job
+    assert {each.state for each in status.standings(settings, finished)} == {"done"}
 
 
 def test_a_second_run_has_nothing_to_do_and_says_so_soon(finished):

@@ -14,6 +14,8 @@ os.environ.update(
 
 from infoadv import InfoadvError
 from infoadv import config as configuration
+from infoadv import layout
+from infoadv.layout import attack_file, metrics_file, model_file
 
 try:
     settings = configuration.Config(config)
@@ -51,18 +53,6 @@ wildcard_constraints:
     dataset=alternatives(settings.datasets),
     model=alternatives(settings.models),
     attack=alternatives(settings.attacks),
-
-
-def model_file(dataset, model):
-    return f"results/models/{dataset}/{model}.safetensors"
-
-
-def attack_file(run):
-    return f"results/attacks/{run.dataset}/{run.model}/{run.attack}.safetensors"
-
-
-def metrics_file(run):
-    return f"results/metrics/{run.dataset}/{run.model}/{run.attack}.parquet"
 
 
 def as_inputs(files):
@@ -164,12 +154,8 @@ def reference_file(wildcards):
 
 
 # --- Information profiles -----------------------------------------------------------------------------------
-def flow_file(model):
-    return f"results/flow/{settings.flow.dataset}/{model}.parquet"
-
-
 def flow_files():
-    return [flow_file(model) for model in settings.flow.parts()] if settings.flow else []
+    return layout.flow_files(settings)
 
 
 def followed_attacks(wildcards):
@@ -181,11 +167,7 @@ def followed_attacks(wildcards):
 
 # --- Tables -------------------------------------------------------------------------------------------------
 def table_files():
-    return expand(
-        "results/tables/{table}.{suffix}",
-        table=settings.tables(),
-        suffix=["csv", "md", "tex"],
-    )
+    return [file for table in settings.tables() for file in layout.table_files(table)]
 
 
 def computing_benchmarks():
@@ -194,8 +176,7 @@ def computing_benchmarks():
     if "calibration" in settings.figures:
         files.append("results/benchmarks/calibration/mine.tsv")
     files += [f"results/benchmarks/train/{d}/{m}.tsv" for d, m in settings.trained()]
-    attacked = dict.fromkeys([*settings.runs, *settings.flow_runs()])
-    for stage, runs in (("attack", attacked), ("metrics", settings.runs)):
+    for stage, runs in (("attack", layout.attacked(settings)), ("metrics", settings.runs)):
         files += [f"results/benchmarks/{stage}/{run.dataset}/{run.model}/{run.attack}.tsv" for run in runs]
     if settings.flow:
         files += [
@@ -217,16 +198,11 @@ def table_inputs(table):
 
 # --- Figures ------------------------------------------------------------------------------------------------
 def drawn_figures():
-    """Return (figure, stem) of what is drawn: the image grid once a data set, every other figure once."""
-    drawn = [(name, name) for name in settings.figures if name != "grid"]
-    if "grid" in settings.figures:
-        attacked = dict.fromkeys(run.dataset for run in settings.runs)
-        drawn += [("grid", f"grid_{dataset}") for dataset in attacked]
-    return drawn
+    return layout.drawn_figures(settings)
 
 
 def figure_files():
-    return expand("figures/{stem}.{suffix}", stem=[s for _, s in drawn_figures()], suffix=["pdf", "png"])
+    return [file for _, stem in drawn_figures() for file in layout.figure_files(stem)]
 
 
 def figure_inputs(figure, stem):
@@ -237,12 +213,12 @@ def figure_inputs(figure, stem):
         dataset = stem.removeprefix("grid_")
         _, runs = settings.grid(dataset)
         return [
-            f"results/data/{dataset}.safetensors",
+            layout.data_file(dataset),
             *map(attack_file, runs),
             *map(metrics_file, runs),
         ]
     if figure == "calibration":
-        return ["results/calibration/mine.parquet"]
+        return [layout.CALIBRATION_FILE]
     if figure == "convergence":
         return [attack_file(settings.matching_runs(settings.figures[figure])[0])]
     return [metrics_file(run) for run in settings.runs]

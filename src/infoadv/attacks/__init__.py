@@ -79,11 +79,14 @@ def margin(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Ten
 
 
 class CountingModel(nn.Module):
-    """Calls a model and counts, per image of the batch, its forward and backward passes."""
+    """Calls a model and counts, per image of the batch, its forward and backward passes.
 
-    def __init__(self, model: nn.Module, size: int) -> None:
+    ``on_pass`` is called with this object before each forward pass. The counts are on the CPU: reading them waits for no GPU.
+    """
+
+    def __init__(self, model: nn.Module, size: int, on_pass: Callable[[CountingModel], None] | None = None) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.on_pass = model, on_pass
         self.forwards = torch.zeros(size, dtype=torch.int64)
         self.backwards = torch.zeros(size, dtype=torch.int64)
         self.eval()
@@ -104,6 +107,8 @@ class CountingModel(nn.Module):
 
     def _counted(self, images: Tensor, passes: Tensor) -> Tensor:
         self.forwards += passes
+        if self.on_pass is not None:
+            self.on_pass(self)
         logits = self.model(images)
         if logits.requires_grad:
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from infoadv import artifacts, data, models, plugins
 from infoadv.attacks import AttackError, CountingModel, batch_view, margin
+from infoadv.progress import Progress
 
 #: Largest factor tried, and the ratio between the factors of the first sweep; BISECTIONS then refine.
 MAX_FACTOR = 16.0
@@ -138,6 +139,7 @@ def _attack_chunk(
     norms: np.ndarray | None,
     seed: int,
     device: torch.device,
+    on_pass: Callable[[CountingModel], None] | None = None,
 ) -> dict[str, np.ndarray]:
     images = to_images(dataset.x_test[indices], device)
     labels = torch.from_numpy(dataset.y_test[indices]).to(device)
@@ -145,7 +147,7 @@ def _attack_chunk(
     options = {name: value for name, value in specification.get("options", {}).items() if name != "like"}
     if norms is not None:
         options["norms"] = torch.from_numpy(norms).to(device)
-    counting = CountingModel(model, len(indices)).to(device)
+    counting = CountingModel(model, len(indices), on_pass).to(device)
     result = attack(counting, images, labels, indices=torch.from_numpy(indices), seed=seed, targets=targets, **options)
     adversarial = result.adversarial.detach()
     if not torch.isfinite(adversarial).all() or adversarial.min() < -1e-6 or adversarial.max() > 1 + 1e-6:
@@ -231,7 +233,8 @@ def run(
     )
     parts = _resumed(resume, identity)
     chunks = -(-len(indices) // chunk)
-    started, done_before = time.monotonic(), len(parts)
+    before = min(len(parts) * chunk, len(indices))
+    progress = Progress(len(indices), "images", done=before, note=_success(parts, before))
     for number in range(len(parts), chunks):
         where = np.arange(number * chunk, (number + 1) * chunk) % len(indices)
         parts.append(
@@ -244,19 +247,13 @@ def run(
                 None if norms is None else norms[where],
                 seed,
                 device,
+                partial(_say_passes, progress, f"chunk {number + 1}/{chunks}"),
             )
         )
         if resume is not None and number + 1 < chunks:
             _save_resume(resume, identity, parts)
         done = min((number + 1) * chunk, len(indices))
-        rate = (number + 1 - done_before) * chunk / (time.monotonic() - started)
-        success = np.concatenate([part["success"] for part in parts])[:done].mean()
-        print(
-            f"{done}/{len(indices)} images  success {success:.1%}  {rate:.2f} images/s  "
-            f"{(len(indices) - done) / rate:.0f} s left",
-            file=sys.stderr,
-            flush=True,
-        )
+        progress.update(done, _success(parts, done))
     columns = _join(parts, len(indices))
     header = artifacts.provenance(
         "attack",
@@ -273,6 +270,16 @@ def run(
     artifacts.save_tensors(out, {"index": indices, "label": dataset.y_test[indices], **columns}, header)
     if resume is not None:
         Path(resume).unlink(missing_ok=True)
+
+
+def _success(parts: list[dict[str, np.ndarray]], count: int) -> str:
+    """Return what the progress says of the first ``count`` images."""
+    return f"success {np.concatenate([part['success'] for part in parts])[:count].mean():.1%}" if parts else ""
+
+
+def _say_passes(progress: Progress, chunk: str, model: CountingModel) -> None:
+    if progress.due():
+        progress.alive(f"{chunk}: {int(model.forwards.max())} forward passes")
 
 
 def _code_digest() -> str:

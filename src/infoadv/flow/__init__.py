@@ -5,8 +5,6 @@ The stage measures, inside one network, every input that the study asks of it, a
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from infoadv.flow.conditions import Crafted
 from infoadv.flow.probes import LinearProbes
 from infoadv.flow.profiles import Profiles, profile
 from infoadv.flow.recording import FlowError, record
+from infoadv.progress import Progress
 
 #: Images whose features the probes take at once.
 _BATCH = 100
@@ -130,7 +129,13 @@ def _clean_rows(network: _Network, index: np.ndarray) -> pd.DataFrame:
 
 
 def _attack_rows(
-    network: _Network, crafted: Crafted, wanted: list[str], matched_l2: float | None, iterates: int, seed: int
+    network: _Network,
+    crafted: Crafted,
+    wanted: list[str],
+    matched_l2: float | None,
+    iterates: int,
+    seed: int,
+    progress: Progress,
 ) -> list[pd.DataFrame]:
     dataset = network.dataset
     native = network.predict(crafted.eight_bit)
@@ -148,6 +153,7 @@ def _attack_rows(
     ):
         if len(inputs.pixels) == 0:
             continue
+        progress.alive(f"{crafted.attack} on {crafted.source}: {inputs.condition}")
         place = inputs.place
         clean = dataset.x_test[crafted.index[place]]
         about = {
@@ -218,7 +224,7 @@ def run(
             )
     index = np.unique(np.concatenate([crafted.index for crafted in attacks.values()]))
     network = _Network(model, dataset, index, specification, seed, device)
-    started = time.monotonic()
+    progress = Progress(len(specification["studies"]), "studies")
     frames = [_clean_rows(network, index)]
     for number, study in enumerate(specification["studies"], 1):
         crafted = attacks[study["source"], study["attack"]]
@@ -227,14 +233,8 @@ def run(
         if matched is not None:
             matched_l2 = float(conditions.l2(matched.eight_bit, dataset.x_test[matched.index]).mean())
         wanted = study["conditions"]
-        frames += _attack_rows(network, crafted, wanted, matched_l2, specification["iterates"], seed)
-        passed = time.monotonic() - started
-        print(
-            f"{number}/{len(specification['studies'])}  {study['attack']} on {study['source']}: {', '.join(wanted)}  "
-            f"{passed:.0f} s",
-            file=sys.stderr,
-            flush=True,
-        )
+        frames += _attack_rows(network, crafted, wanted, matched_l2, specification["iterates"], seed, progress)
+        progress.update(number, f"{study['attack']} on {study['source']}: {', '.join(wanted)}")
     layers = list(dict.fromkeys(frames[0]["layer_name"]))
     header = artifacts.provenance(
         "flow",

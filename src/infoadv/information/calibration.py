@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from infoadv import artifacts
 from infoadv.information.mine import measure
 from infoadv.information.projection import projection_information
+from infoadv.progress import Progress
 
 
 def images_at(rhos: list[float]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -26,6 +26,8 @@ def run(specification: dict[str, Any], *, seed: int, out: str | Path) -> None:
     """Measure every combination of ``dimensions``, ``samples`` and ``rhos``, ``seeds`` times; write one row each."""
     clean, perturbed = images_at(specification["rhos"])
     rows = []
+    done, settings = 0, len(specification["dimensions"]) * len(specification["samples"])
+    progress = Progress(settings * specification["seeds"], "estimates")
     for dimension in specification["dimensions"]:
         truth = projection_information(clean.double(), perturbed.double(), dimension)
         for samples in specification["samples"]:
@@ -40,6 +42,7 @@ def run(specification: dict[str, Any], *, seed: int, out: str | Path) -> None:
                 )
                 for rho, exact, value in zip(specification["rhos"], truth.tolist(), estimate.tolist(), strict=True):
                     rows.append((dimension, samples, rho, exact, value, repeat))
-            print(f"calibrated d' = {dimension}, K = {samples}", file=sys.stderr, flush=True)
+                done += 1
+                progress.update(done, f"d' = {dimension}, K = {samples}")
     frame = pd.DataFrame(rows, columns=["dimension", "samples", "rho", "truth", "estimate", "seed"])
     artifacts.save_rows(out, frame, artifacts.provenance("calibration", specification, libraries=("torch",), seed=seed))

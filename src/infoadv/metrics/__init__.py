@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infoadv import InfoadvError, artifacts, plugins
+from infoadv.progress import Progress
 
 if TYPE_CHECKING:
     # Only for the annotations: the Snakefile reads about() and must not import torch.
@@ -106,13 +107,16 @@ def evaluate(
 
     values: dict[str, list[Tensor]] = {column(name, options): [] for name, options in specification.items()}
     functions = {name: plugins.load("metrics", name) for name in specification}
+    progress = Progress(len(clean), "images")
     for start in range(0, len(clean), BATCH):
         part = slice(start, start + BATCH)
         images, attacked = (_to_float(pixels[part], context.device) for pixels in (clean, adversarial))
         batch_context = replace(context, indices=context.indices[part])
         for name, options in specification.items():
+            progress.alive(name)
             result = functions[name](images, attacked, context=batch_context, **options)
             values[column(name, options)].append(result.cpu())
+        progress.update(min(start + BATCH, len(clean)))
     empty = torch.empty(0, dtype=torch.float64)
     return {key: torch.cat([empty, *batches]) for key, batches in values.items()}
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from infoadv import InfoadvError, artifacts, data, models, plugins
+from infoadv.progress import Progress
 from infoadv.training.initialization import lsuv
 from infoadv.training.recipes import linf_step
 
@@ -216,7 +216,7 @@ def _train(
     y_train = torch.from_numpy(dataset.y_train)
     size, epochs = training["batch_size"], training["epochs"]
     steps = max(1, len(x_train) // size)
-    started, shown = time.monotonic(), 0.0
+    progress = Progress(epochs * steps, "steps", done=first_epoch * steps)
     for epoch in range(first_epoch, epochs):
         model.train()
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
@@ -250,18 +250,10 @@ def _train(
             optimizer.step()
             correct += int((logits.argmax(1) == labels).sum())
             seen += len(labels)
-            now = time.monotonic()
-            if now - shown > 10 or (step == steps - 1 and epoch == epochs - 1):
-                shown = now
-                done = (epoch * steps + step + 1) / (epochs * steps)
-                share = done - first_epoch / epochs
-                left = (now - started) * (1 - done) / share if share else 0.0
-                print(
-                    f"epoch {epoch + 1}/{epochs}  {done:4.0%}  loss {loss.item():.3f}  "
-                    f"training accuracy {correct / seen:.3f}  {left:.0f} s left",
-                    file=sys.stderr,
-                    flush=True,
-                )
+            progress.update(
+                epoch * steps + step + 1,
+                f"epoch {epoch + 1}/{epochs}  loss {loss.item():.3f}  training accuracy {correct / seen:.3f}",
+            )
         state = {f"model.{name}": array for name, array in models.weights_of(model).items()}
         for name, parameter in parameters.items():
             buffer = optimizer.state[parameter]["momentum_buffer"]

@@ -1,0 +1,122 @@
+"""Where a run keeps its files, relative to its folder: what the workflow makes and what `infoadv status` looks for.
+
+Everything here derives from the checked configuration. Neither torch nor numpy is imported: the Snakefile asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from infoadv.config import Config, Run
+
+CALIBRATION_FILE = "results/calibration/mine.parquet"
+
+
+def data_file(dataset: str) -> str:
+    """Return the data artefact of a data set."""
+    return f"results/data/{dataset}.safetensors"
+
+
+def model_file(dataset: str, model: str) -> str:
+    """Return the model artefact of a network."""
+    return f"results/models/{dataset}/{model}.safetensors"
+
+
+def attack_file(run: Run) -> str:
+    """Return the attack artefact of a run."""
+    return f"results/attacks/{run.dataset}/{run.model}/{run.attack}.safetensors"
+
+
+def metrics_file(run: Run) -> str:
+    """Return the metrics artefact of a run."""
+    return f"results/metrics/{run.dataset}/{run.model}/{run.attack}.parquet"
+
+
+def flow_file(dataset: str, model: str) -> str:
+    """Return the flow artefact of a network."""
+    return f"results/flow/{dataset}/{model}.parquet"
+
+
+def flow_files(settings: Config) -> list[str]:
+    """Return the flow artefacts of a run, none where it has no information profiles."""
+    return [flow_file(settings.flow.dataset, model) for model in settings.flow.parts()] if settings.flow else []
+
+
+def attacked(settings: Config) -> list[Run]:
+    """Return every attack of a run, once: those of the benchmark and those of the information profiles."""
+    return list(dict.fromkeys([*settings.runs, *settings.flow_runs()]))
+
+
+def table_files(table: str) -> list[str]:
+    """Return the forms of a table."""
+    return [f"results/tables/{table}.{suffix}" for suffix in ("csv", "md", "tex")]
+
+
+def figure_files(stem: str) -> list[str]:
+    """Return the forms of a drawn figure."""
+    return [f"figures/{stem}.{suffix}" for suffix in ("pdf", "png")]
+
+
+def drawn_figures(settings: Config) -> list[tuple[str, str]]:
+    """Return (figure, stem) of what is drawn: the image grid once a data set, every other figure once."""
+    drawn = [(name, name) for name in settings.figures if name != "grid"]
+    if "grid" in settings.figures:
+        drawn += [("grid", f"grid_{dataset}") for dataset in dict.fromkeys(run.dataset for run in settings.runs)]
+    return drawn
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of the workflow.
+
+    Attributes
+    ----------
+    stage
+        The line of the summary that it counts in.
+    name
+        Data set, network and attack, or the table or figure.
+    files
+        What it makes.
+    log
+        What it says.
+    checkpoint
+        What it goes on from after a kill, if it can.
+    size
+        Epochs or images that a finished checkpoint would hold.
+    """
+
+    stage: str
+    name: str
+    files: tuple[str, ...]
+    log: str
+    checkpoint: str | None = None
+    size: int = 0
+
+
+def jobs(settings: Config) -> Iterator[Job]:
+    """Yield the jobs behind all tables and figures, stage by stage; downloads are left out."""
+    for dataset in settings.datasets:
+        yield Job("data", dataset, (data_file(dataset),), f"logs/dataset/{dataset}.log")
+    for dataset, model in settings.trained():
+        name = f"{dataset}/{model}"
+        checkpoint = f"results/checkpoints/{name}.safetensors"
+        epochs = settings.models[model][dataset].get("training", {}).get("epochs", 0)
+        yield Job("models", name, (model_file(dataset, model),), f"logs/train/{name}.log", checkpoint, epochs)
+    for run in attacked(settings):
+        name = f"{run.dataset}/{run.model}/{run.attack}"
+        checkpoint = f"results/checkpoints/{name}.safetensors"
+        yield Job("attacks", name, (attack_file(run),), f"logs/attack/{name}.log", checkpoint, settings.images)
+    for run in settings.runs:
+        name = f"{run.dataset}/{run.model}/{run.attack}"
+        yield Job("metrics", name, (metrics_file(run),), f"logs/metrics/{name}.log")
+    if "calibration" in settings.figures:
+        yield Job("calibration", "mine", (CALIBRATION_FILE,), "logs/calibration/mine.log")
+    if settings.flow is not None:
+        for model in settings.flow.parts():
+            name = f"{settings.flow.dataset}/{model}"
+            yield Job("profiles", name, (flow_file(settings.flow.dataset, model),), f"logs/flow/{name}.log")
+    for table in settings.tables():
+        yield Job("tables", table, tuple(table_files(table)), f"logs/table/{table}.log")
+    for _, stem in drawn_figures(settings):
+        yield Job("figures", stem, tuple(figure_files(stem)), f"logs/figure/{stem}.log")

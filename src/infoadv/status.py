@@ -1,0 +1,195 @@
+"""What is done and what is left of a run, read from its artefacts, checkpoints and logs.
+
+Headers alone are read, and torch is never imported. A job is done when its files are there. Whether they still fit the
+configuration and the code is not asked: Snakemake knows (`snakemake -n`).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from infoadv import InfoadvError, artifacts, config, layout, plugins
+from infoadv.config import Config
+from infoadv.layout import Job
+from infoadv.progress import duration
+
+#: Seconds after which a log without a new line counts as silent; one is due every ten, but for steps that count nothing.
+SILENT_AFTER = 60.0
+_DEFAULT_CONFIG = plugins.PACKAGE.parents[1] / "config" / "config.yaml"
+_ARTEFACTS = {".safetensors", ".parquet"}
+_TAIL_BYTES = 4096
+_WIDTH = 80
+_LISTED = 8
+#: The end of a log that says why its job failed: our own error, Python's, the shell's or the scheduler's.
+_FAILURE = re.compile(r"infoadv: error: |slurmstepd: error: |[\w.]+(Error|Exception)\b|Killed\b|Segmentation fault\b")
+
+
+class StatusError(InfoadvError):
+    """A folder of a run that is not there."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one job stands.
+
+    Attributes
+    ----------
+    job
+        The job.
+    state
+        "done", "running", "silent" (begun, and nothing said for a minute: interrupted, or in a long step), "failed", or
+        "left" (not begun).
+    kept
+        What a checkpoint holds: a job that begins again goes on from there.
+    said
+        The last line of its log, or what is wrong with its file.
+    age
+        Seconds since it last wrote something.
+    """
+
+    job: Job
+    state: str
+    kept: str = ""
+    said: str = ""
+    age: float = 0.0
+
+
+def _last_line(path: Path) -> str:
+    try:
+        with open(path, "rb") as handle:
+            handle.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            lines = handle.read().decode("utf-8", errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _modified(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
+
+
+def _damage(files: Iterable[Path]) -> str:
+    """Return why one of the artefacts among ``files`` cannot be read, "" if all can."""
+    for file in files:
+        if file.suffix in _ARTEFACTS:
+            try:
+                artifacts.read_header(file)
+            except artifacts.ArtifactError as error:
+                return str(error)
+    return ""
+
+
+def _kept(checkpoint: Path, job: Job, chunk: int) -> str:
+    try:
+        header = artifacts.read_header(checkpoint)
+    except artifacts.ArtifactError:
+        return "its checkpoint cannot be read: it will begin again"
+    if "epoch" in header:
+        return f"{header['epoch']} of {job.size} epochs kept"
+    return f"{min(header['chunks'] * chunk, job.size)} of {job.size} images kept"
+
+
+def standing(job: Job, settings: Config, directory: Path, now: float) -> Standing:
+    """Return how ``job`` stands in the run in ``directory`` at ``now`` (seconds since the epoch)."""
+    files = [directory / file for file in job.files]
+    if all(file.is_file() for file in files):
+        damage = _damage(files)
+        return Standing(job, "failed", said=damage) if damage else Standing(job, "done")
+    log, checkpoint = directory / job.log, directory / job.checkpoint if job.checkpoint else None
+    kept_at = _modified(checkpoint) if checkpoint else None
+    times = [moment for moment in (_modified(log), kept_at) if moment is not None]
+    if not times:
+        return Standing(job, "left")
+    kept = _kept(checkpoint, job, settings.chunk) if checkpoint and kept_at is not None else ""
+    said, age = _last_line(log), max(0.0, now - max(times))
+    if _FAILURE.match(said):
+        return Standing(job, "failed", kept, said, age)
+    return Standing(job, "running" if age < SILENT_AFTER else "silent", kept, said, age)
+
+
+def standings(settings: Config, directory: str | Path) -> list[Standing]:
+    """Return how every job of a run stands, in the order of the stages."""
+    now = time.time()
+    return [standing(job, settings, Path(directory), now) for job in layout.jobs(settings)]
+
+
+def _table(found: list[Standing]) -> list[str]:
+    lines = ["stage          done    of"]
+    for stage in dict.fromkeys(each.job.stage for each in found):
+        states = Counter(each.state for each in found if each.job.stage == stage)
+        others = ", ".join(f"{states[state]} {state}" for state in ("running", "silent", "failed") if states[state])
+        lines.append(f"{stage:<13}{states['done']:>6}{states.total():>6}   {others}".rstrip())
+    return lines
+
+
+def _listed(title: str, found: list[Standing], describe: Callable[[Standing], list[str]]) -> list[str]:
+    if not found:
+        return []
+    lines = ["", title]
+    for each in found[:_LISTED]:
+        lines.append(f"  {each.job.stage} {each.job.name}")
+        for text in filter(None, describe(each)):
+            lines += textwrap.wrap(text, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    if len(found) > _LISTED:
+        lines.append(f"  and {len(found) - _LISTED} more")
+    return lines
+
+
+def _begun(each: Standing) -> list[str]:
+    said = f"{duration(each.age)} ago: {each.said}" if each.said else f"began {duration(each.age)} ago"
+    return [each.kept, said]
+
+
+def report(configfile: str | Path | None, directory: str | Path) -> str:
+    """Return the summary of a run as text of 80 columns.
+
+    Parameters
+    ----------
+    configfile
+        The configuration of the run, or None for the embedded default.
+    directory
+        The folder that it runs in.
+
+    Raises
+    ------
+    ConfigError
+        The configuration cannot run.
+    StatusError
+        There is no such folder.
+    """
+    if not Path(directory).is_dir():
+        raise StatusError(f"{directory}: no such folder; give the folder of the run with --directory.")
+    settings = config.load(configfile or _DEFAULT_CONFIG)
+    found = standings(settings, directory)
+    in_state = {
+        name: [each for each in found if each.state == name] for name in ("done", "running", "silent", "failed")
+    }
+    command = "snakemake --cores 8 all"
+    if Path(directory) != Path("."):
+        command += f" --directory {shlex.quote(str(directory))}"
+    if configfile is not None:
+        command += f" --configfile {shlex.quote(str(configfile))}"
+
+    lines = _table(found)
+    lines += _listed("Running", in_state["running"], _begun)
+    lines += _listed("Silent: interrupted, or in a step that counts nothing", in_state["silent"], _begun)
+    lines += _listed("Failed", in_state["failed"], lambda each: [each.kept, each.said])
+    lines.append("")
+    if not any(in_state.values()):
+        lines.append("Nothing is done or begun in this folder; --directory names another one.")
+    if len(in_state["done"]) < len(found):
+        lines.append("To begin or to go on:" if not in_state["running"] else "Once it has stopped, this goes on:")
+        lines.append(f"  {command}")
+    lines.append("Done means that the files are there. What is out of date, and why, says:")
+    lines.append(f"  {command} --dry-run")
+    return "\n".join(lines) + "\n"
