@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import toys
-from infoadv import artifacts, cli, config, device, layout, status, training
+from infoadv import artifacts, cli, config, device, layout, progress, status, training
 from infoadv.attacks import harness
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +42,8 @@ def stop_after(monkeypatch):
                 raise StoppedError
 
         monkeypatch.setattr(artifacts, "save_tensors", stopping)
+        # However slow the machine is, the first line of the log stays the last.
+        monkeypatch.setattr(progress, "LOG_INTERVAL", float("inf"))
 
     return after
 
@@ -53,9 +55,9 @@ def job(name, stage="attacks"):
 def stopped(folder, name, stage, run):
     """Run one job of the configuration in ``folder`` with its log and its checkpoint, until it is stopped."""
     about = job(name, stage)
-    (folder / about.log).parent.mkdir(parents=True, exist_ok=True)
-    with open(folder / about.log, "w") as log, redirect_stderr(log), pytest.raises(StoppedError):
-        run(folder / about.checkpoint, folder / about.files[0])
+    (folder / about.logs[0]).parent.mkdir(parents=True, exist_ok=True)
+    with open(folder / about.logs[0], "w") as log, redirect_stderr(log), pytest.raises(StoppedError):
+        run(folder / about.checkpoints[0], folder / about.files[0])
 
 
 def write(path, text=""):
@@ -107,7 +109,7 @@ def test_a_stopped_attack_tells_its_images_and_its_last_line(tmp_path, stop_afte
     assert "0/8 images  0%" in text
     # An hour later nothing has been said.
     about = job("digits/standard/ddn")
-    for file in (about.log, about.checkpoint):
+    for file in (about.logs[0], about.checkpoints[0]):
         os.utime(tmp_path / file, (time.time() - 3600,) * 2)
     text = status.report(CONFIG, tmp_path)
     assert row(text, "attacks") == ["0", "5", "1 silent"]
@@ -128,8 +130,11 @@ def test_a_stopped_training_tells_its_epochs(tmp_path, stop_after, digits_data):
 
 
 def test_a_damaged_checkpoint_is_no_error(tmp_path):
-    write(tmp_path / job("digits/standard", "models").checkpoint, "half a checkpoint")
-    assert "its checkpoint cannot be read: it will begin again" in status.report(CONFIG, tmp_path)
+    write(tmp_path / job("digits/standard", "models").checkpoints[0], "half a checkpoint")
+    text = status.report(CONFIG, tmp_path)
+    assert row(text, "models") == ["0", "2", "1 running"]
+    assert "kept" not in text
+    assert "began 0 s ago" in text
 
 
 @pytest.mark.parametrize(
@@ -142,7 +147,7 @@ def test_a_damaged_checkpoint_is_no_error(tmp_path):
     ],
 )
 def test_a_failure_is_told_with_the_line_that_says_why(end, tmp_path):
-    log = tmp_path / job("digits/standard/mi_masking").log
+    log = tmp_path / job("digits/standard/mi_masking").logs[0]
     write(log, f"0/8 images  0%\n4/8 images  50%  success 100.0%\n{end}\n")
     os.utime(log, (time.time() - 10**6,) * 2)
     text = status.report(CONFIG, tmp_path)
@@ -155,7 +160,7 @@ def test_a_failure_is_told_with_the_line_that_says_why(end, tmp_path):
 def test_a_complete_run_and_one_with_a_file_that_cannot_be_read(tmp_path):
     finish(tmp_path)
     # The log of a job that is done does not count any more.
-    write(tmp_path / job("digits/standard/ddn").log, "infoadv: error: of an earlier try\n")
+    write(tmp_path / job("digits/standard/ddn").logs[0], "infoadv: error: of an earlier try\n")
     text = status.report(CONFIG, tmp_path)
     for line in text.splitlines()[1:9]:
         stage, done, of = line.split()
@@ -169,6 +174,20 @@ def test_a_complete_run_and_one_with_a_file_that_cannot_be_read(tmp_path):
     assert "remove it and run again" in " ".join(text.split())
 
 
+def test_a_job_that_ends_while_it_is_looked_at(tmp_path, monkeypatch):
+    about, original = job("digits/standard/ddn"), status._last_line
+
+    def ends(log):
+        monkeypatch.setattr(status, "_last_line", original)
+        log.unlink()
+        artifacts.save_tensors(tmp_path / about.files[0], {"x": np.zeros(3)}, artifacts.provenance("attack", {}))
+        return original(log)
+
+    write(tmp_path / about.logs[0], "0/8 images  0%\n")
+    monkeypatch.setattr(status, "_last_line", ends)
+    assert row(status.report(CONFIG, tmp_path), "attacks") == ["1", "5"]
+
+
 def test_part_of_a_table_is_no_table(tmp_path):
     finish(tmp_path)
     (tmp_path / "results" / "tables" / "quality.tex").unlink()
@@ -177,7 +196,7 @@ def test_part_of_a_table_is_no_table(tmp_path):
 
 def test_many_at_once_stay_readable_at_80_columns(tmp_path):
     for each in layout.jobs(config.load(ROOT / "config" / "config.yaml")):
-        write(tmp_path / each.log, f"12/64 images  19%  success 90.0%  1.0 images/s  {'x' * 60}\n")
+        write(tmp_path / each.logs[0], f"12/64 images  19%  success 90.0%  1.0 images/s  {'x' * 60}\n")
     lines = status.report(None, tmp_path).splitlines()
     assert "  and 110 more" in lines
     assert len(lines) < 60

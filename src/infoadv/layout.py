@@ -68,7 +68,7 @@ def drawn_figures(settings: Config) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Job:
-    """One job of the workflow.
+    """What makes one artefact, table or figure.
 
     Attributes
     ----------
@@ -78,45 +78,45 @@ class Job:
         Data set, network and attack, or the table or figure.
     files
         What it makes.
-    log
+    logs
         What it says.
-    checkpoint
+    checkpoints
         What it goes on from after a kill, if it can.
     size
-        Epochs or images that a finished checkpoint would hold.
+        Epochs or images that finished checkpoints would hold together.
     """
 
     stage: str
     name: str
     files: tuple[str, ...]
-    log: str
-    checkpoint: str | None = None
+    logs: tuple[str, ...]
+    checkpoints: tuple[str, ...] = ()
     size: int = 0
 
 
 def jobs(settings: Config) -> Iterator[Job]:
-    """Yield the jobs behind all tables and figures, stage by stage; downloads are left out."""
+    """Yield what makes all tables and figures, stage by stage; downloads are left out."""
     for dataset in settings.datasets:
-        yield Job("data", dataset, (data_file(dataset),), f"logs/dataset/{dataset}.log")
+        yield Job("data", dataset, (data_file(dataset),), (f"logs/dataset/{dataset}.log",))
     for dataset, model in settings.trained():
         name = f"{dataset}/{model}"
-        checkpoint = f"results/checkpoints/{name}.safetensors"
+        checkpoints = (f"results/checkpoints/{name}.safetensors",)
         epochs = settings.models[model][dataset].get("training", {}).get("epochs", 0)
-        yield Job("models", name, (model_file(dataset, model),), f"logs/train/{name}.log", checkpoint, epochs)
+        yield Job("models", name, (model_file(dataset, model),), (f"logs/train/{name}.log",), checkpoints, epochs)
     for run in attacked(settings):
         name = f"{run.dataset}/{run.model}/{run.attack}"
-        checkpoint = f"results/checkpoints/{name}.safetensors"
-        yield Job("attacks", name, (attack_file(run),), f"logs/attack/{name}.log", checkpoint, settings.images)
+        checkpoints = (f"results/checkpoints/{name}.safetensors",)
+        yield Job("attacks", name, (attack_file(run),), (f"logs/attack/{name}.log",), checkpoints, settings.images)
     for run in settings.runs:
         name = f"{run.dataset}/{run.model}/{run.attack}"
-        yield Job("metrics", name, (metrics_file(run),), f"logs/metrics/{name}.log")
+        yield Job("metrics", name, (metrics_file(run),), (f"logs/metrics/{name}.log",))
     if "calibration" in settings.figures:
-        yield Job("calibration", "mine", (CALIBRATION_FILE,), "logs/calibration/mine.log")
+        yield Job("calibration", "mine", (CALIBRATION_FILE,), ("logs/calibration/mine.log",))
     if settings.flow is not None:
         for model in settings.flow.parts():
             name = f"{settings.flow.dataset}/{model}"
-            yield Job("profiles", name, (flow_file(settings.flow.dataset, model),), f"logs/flow/{name}.log")
+            yield Job("profiles", name, (flow_file(settings.flow.dataset, model),), (f"logs/flow/{name}.log",))
     for table in settings.tables():
-        yield Job("tables", table, tuple(table_files(table)), f"logs/table/{table}.log")
+        yield Job("tables", table, tuple(table_files(table)), (f"logs/table/{table}.log",))
     for _, stem in drawn_figures(settings):
-        yield Job("figures", stem, tuple(figure_files(stem)), f"logs/figure/{stem}.log")
+        yield Job("figures", stem, tuple(figure_files(stem)), (f"logs/figure/{stem}.log",))

@@ -62,20 +62,10 @@ class Standing:
 
 
 def _last_line(path: Path) -> str:
-    try:
-        with open(path, "rb") as handle:
-            handle.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            lines = handle.read().decode("utf-8", errors="replace").split("\n")
-    except OSError:
-        return ""
+    with open(path, "rb") as handle:
+        handle.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        lines = handle.read().decode("utf-8", errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
-
-
-def _modified(path: Path) -> float | None:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return None
 
 
 def _damage(files: Iterable[Path]) -> str:
@@ -89,14 +79,17 @@ def _damage(files: Iterable[Path]) -> str:
     return ""
 
 
-def _kept(checkpoint: Path, job: Job, chunk: int) -> str:
-    try:
-        header = artifacts.read_header(checkpoint)
-    except artifacts.ArtifactError:
-        return "its checkpoint cannot be read: it will begin again"
-    if "epoch" in header:
-        return f"{header['epoch']} of {job.size} epochs kept"
-    return f"{min(header['chunks'] * chunk, job.size)} of {job.size} images kept"
+def _kept(checkpoints: Iterable[Path], job: Job, chunk: int) -> str:
+    kept, unit = 0, ""
+    for checkpoint in checkpoints:
+        try:
+            header = artifacts.read_header(checkpoint)
+        except artifacts.ArtifactError:
+            # Its job begins again.
+            continue
+        unit = "epochs" if "epoch" in header else "images"
+        kept += header["epoch"] if "epoch" in header else header["chunks"] * chunk
+    return f"{min(kept, job.size)} of {job.size} {unit} kept" if unit else ""
 
 
 def standing(job: Job, settings: Config, directory: Path, now: float) -> Standing:
@@ -105,22 +98,31 @@ def standing(job: Job, settings: Config, directory: Path, now: float) -> Standin
     if all(file.is_file() for file in files):
         damage = _damage(files)
         return Standing(job, "failed", said=damage) if damage else Standing(job, "done")
-    log, checkpoint = directory / job.log, directory / job.checkpoint if job.checkpoint else None
-    kept_at = _modified(checkpoint) if checkpoint else None
-    times = [moment for moment in (_modified(log), kept_at) if moment is not None]
-    if not times:
+    logs, checkpoints = (
+        [file for file in map(directory.joinpath, names) if file.is_file()] for names in (job.logs, job.checkpoints)
+    )
+    if not logs and not checkpoints:
         return Standing(job, "left")
-    kept = _kept(checkpoint, job, settings.chunk) if checkpoint and kept_at is not None else ""
-    said, age = _last_line(log), max(0.0, now - max(times))
-    if _FAILURE.match(said):
-        return Standing(job, "failed", kept, said, age)
-    return Standing(job, "running" if age < SILENT_AFTER else "silent", kept, said, age)
+    kept = _kept(checkpoints, job, settings.chunk)
+    age = max(0.0, now - max(file.stat().st_mtime for file in (*logs, *checkpoints)))
+    # The newest last, so that it is what the job is said to say.
+    said = [_last_line(log) for log in sorted(logs, key=lambda log: log.stat().st_mtime)]
+    for line in said:
+        if _FAILURE.match(line):
+            return Standing(job, "failed", kept, line, age)
+    return Standing(job, "running" if age < SILENT_AFTER else "silent", kept, said[-1] if said else "", age)
 
 
 def standings(settings: Config, directory: str | Path) -> list[Standing]:
     """Return how every job of a run stands, in the order of the stages."""
-    now = time.time()
-    return [standing(job, settings, Path(directory), now) for job in layout.jobs(settings)]
+    now, found = time.time(), []
+    for job in layout.jobs(settings):
+        try:
+            found.append(standing(job, settings, Path(directory), now))
+        except FileNotFoundError:
+            # A job removed a file between two looks at it: by now it has ended or begun again.
+            found.append(standing(job, settings, Path(directory), now))
+    return found
 
 
 def _table(found: list[Standing]) -> list[str]:

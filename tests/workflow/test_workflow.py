@@ -107,7 +107,7 @@ def test_everything_is_made(finished):
 def test_status_knows_every_file_and_every_log(finished):
     settings = config.load(finished / CONFIG)
     for job in layout.jobs(settings):
-        assert all((finished / file).is_file() for file in (*job.files, job.log)), job
+        assert all((finished / file).is_file() for file in (*job.files, *job.logs)), job
     assert {each.state for each in status.standings(settings, finished)} == {"done"}
 
 
