@@ -24,13 +24,11 @@ def test_cpu_is_always_there_and_auto_falls_back_to_it(monkeypatch):
 def test_what_is_configured_is_deterministic_and_exact(monkeypatch):
     before = torch.get_deterministic_debug_mode()
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
     try:
         device.configure(torch.get_num_threads())
         assert torch.are_deterministic_algorithms_enabled()
         assert not torch.backends.cudnn.benchmark
         assert not torch.backends.cudnn.allow_tf32
-        assert not torch.backends.cuda.matmul.allow_tf32
     finally:
         torch.set_deterministic_debug_mode(before)
 

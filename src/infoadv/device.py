@@ -28,10 +28,9 @@ def configure(threads: int) -> None:
 
     torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = False
-    # TF32 rounds to three digits: an image that an attack left just over the boundary would be back behind it in another
-    # batch, and a network would not be the one that was trained on a CPU.
+    # TF32, cudnn's default, keeps three digits: an image that an attack left just over the boundary would be back behind
+    # it in the batch of the metrics, and a GPU would not agree with a CPU.
     torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
     # A warning, not an error: some CUDA kernels lack a deterministic form although their use here has no race.
     # torch.use_deterministic_algorithms says the same, and imports torch's compiler: 4 s a job.
     torch.set_deterministic_debug_mode("warn")
