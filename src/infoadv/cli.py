@@ -23,7 +23,7 @@ and can be run by hand. Specifications are JSON, as snakemake prints them with -
 def _specification(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"not JSON ({error})") from error
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"a JSON object is needed, this is a {type(value).__name__}")
@@ -398,7 +398,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         prepare_environment(arguments.threads)
         arguments.function(arguments)
     except InfoadvError as error:
-        print(f"infoadv: error: {' '.join(str(error).split())}", file=sys.stderr)
+        text = " ".join(str(error).split())
+        # A message may quote a stranger's file, and a terminal obeys control characters.
+        print(f"infoadv: error: {''.join(c if c.isprintable() else '?' for c in text)}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # `infoadv show FILE | head`: the reader has what it wanted.
