@@ -51,7 +51,7 @@ _COLUMNS = {
 _NAMES = {"data": ("class_names",), "flow": ("layers", "estimators")}
 #: Bytes that a value of a column takes at least, and what a parquet file may expand to: honest ones stay far below.
 _VALUE_BYTES = 8
-_RATIO, _ALLOWANCE = 1_000, 64 << 20
+_RATIO, _ALLOWANCE = 100, 64 << 20
 
 
 class UnfitError(Exception):
@@ -73,6 +73,10 @@ def check_header(header: Mapping[str, Any]) -> None:
         for key, name in names.items():
             if not isinstance(name, str):
                 raise UnfitError(f"its header names no {key}")
+    if kind == "metrics":
+        about = header.get("metrics", {})
+        if not isinstance(about, dict) or not all(isinstance(entry, dict) for entry in about.values()):
+            raise UnfitError("its header describes no metrics")
     for key in _NAMES.get(kind, ()):
         given = header.get(key)
         if not isinstance(given, list) or not given or not all(isinstance(name, str) for name in given):
