@@ -8,6 +8,8 @@ import pytest
 
 # Before torch is imported: tests are small, and their sums must not depend on the number of cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Model artefacts of the tests name these factories.
+os.environ["INFOADV_FACTORIES"] = "toys:linear_factory,toys:own_network,users_models:own"
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ def frame():
     return pd.DataFrame({"name": ["a", "b"] * 100, "value": rng.normal(size=200), "success": [True, False] * 100})
 
 
-def header(kind="data"):
+def header(kind="sample"):
     return artifacts.provenance(kind, {"b": 2, "a": [1.5, None]}, seed=3)
 
 
@@ -46,7 +46,7 @@ def write(path):
     return path
 
 
-def read(path, kind="data"):
+def read(path, kind="sample"):
     return (artifacts.load_rows if path.suffix == ".parquet" else artifacts.load_tensors)(path, kind)
 
 
@@ -55,7 +55,7 @@ def path(request, tmp_path):
     return tmp_path / "deeper" / request.param
 
 
-def refused(path, *parts, kind="data"):
+def refused(path, *parts, kind="sample"):
     """Assert that reading is refused in one line that names the file and holds every one of ``parts``."""
     with pytest.raises(ArtifactError) as caught:
         read(path, kind)
@@ -98,7 +98,7 @@ def test_equal_inputs_give_equal_bytes(path):
 def test_header_is_read_alone(path):
     write(path)
     assert artifacts.read_header(path)["specification"] == {"a": [1.5, None], "b": 2}
-    assert artifacts.read_header(path, "data")["seed"] == 3
+    assert artifacts.read_header(path, "sample")["seed"] == 3
 
 
 def test_missing_file(path):
@@ -157,7 +157,7 @@ def test_file_of_another_program_has_no_provenance(path):
 
 def test_another_kind(path):
     write(path)
-    refused(path, "'data'", "'model'", "needed here", kind="model")
+    refused(path, "'sample'", "'model'", "needed here", kind="model")
 
 
 def test_another_format(path, monkeypatch):

@@ -236,8 +236,7 @@ def source(request, tmp_path, monkeypatch):
     """Return a source's module, function, and a root that holds a synthetic data set of its form."""
     module = {"mnist": mnist, "cifar10": cifar10}[request.param]
     contents = {"mnist": write_mnist, "cifar10": write_cifar10}[request.param](tmp_path)
-    algorithm = "sha256" if module is mnist else "md5"
-    digests = {name: hashlib.new(algorithm, content).hexdigest() for name, content in contents.items()}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     monkeypatch.setattr(module, "DIGESTS", digests)
     return module, getattr(module, request.param), tmp_path, contents
 
@@ -311,13 +310,13 @@ def test_mnist_reads_no_cache_beside_the_pinned_files(tmp_path, monkeypatch):
 
 
 def test_fetch_without_network(source, tmp_path, monkeypatch):
-    import torchvision.datasets.mnist
+    import torchvision.datasets.utils
 
     def refuse(*_arguments, **_options):
         raise URLError("Name or service not known")
 
     monkeypatch.setattr(urllib.request, "urlretrieve", refuse)
-    monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", refuse)
+    monkeypatch.setattr(torchvision.datasets.utils, "download_and_extract_archive", refuse)
     with pytest.raises(DataError) as caught:
         source[0].fetch(tmp_path / "new")
     one_line(caught, "could not be downloaded", "Name or service not known", "data_root", "INFOADV_DATA")
@@ -342,8 +341,8 @@ def test_cifar10_is_taken_out_of_its_archive(tmp_path, monkeypatch):
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         tar.add(tmp_path / "source" / cifar10.FOLDER, cifar10.FOLDER)
     asked = serve(monkeypatch, buffer.getvalue())
-    monkeypatch.setattr(cifar10, "ARCHIVE_DIGEST", hashlib.md5(buffer.getvalue()).hexdigest())
-    monkeypatch.setattr(cifar10, "DIGESTS", {k: hashlib.md5(v).hexdigest() for k, v in contents.items()})
+    monkeypatch.setattr(cifar10, "ARCHIVE_DIGEST", hashlib.sha256(buffer.getvalue()).hexdigest())
+    monkeypatch.setattr(cifar10, "DIGESTS", {k: hashlib.sha256(v).hexdigest() for k, v in contents.items()})
     cifar10.fetch(tmp_path / "root")
     assert len(cifar10.cifar10(tmp_path / "root").x_train) == 10
     # A second time takes the archive that is there.

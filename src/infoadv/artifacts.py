@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from infoadv import InfoadvError, __version__
+from infoadv import InfoadvError, __version__, contents
 
 #: Raised whenever the layout of an artefact changes, so that an old file is refused instead of misread.
 FORMAT = 1
@@ -38,7 +38,9 @@ def canonical_json(value: Any) -> str:
     >>> canonical_json({"b": 1, "a": [1.0, "x"]})
     '{"a":[1.0,"x"],"b":1}'
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    # Snakemake's report holds the parameters of its jobs inside a script element, which "</script>" would close.
+    return text.replace("<", "\\u003c")
 
 
 def file_digest(path: str | Path, algorithm: str = "sha256") -> str:
@@ -144,13 +146,24 @@ def _check_header(path: str | Path, text: str | None, kind: str | None) -> dict[
     if text is None:
         raise ArtifactError(f"{path}: not an infoadv artefact (no provenance in it); remove it and run again.")
     header = json.loads(text)
+    if not isinstance(header, dict):
+        raise ArtifactError(f"{path}: its provenance is no mapping; remove it and run again.")
     if header.get("format") != FORMAT:
         raise ArtifactError(
-            f"{path}: written in format {header.get('format')}, this version reads {FORMAT}; remove it and run again."
+            f"{path}: written in format {header.get('format')!r}, this version reads {FORMAT}; remove it and run again."
         )
     if kind is not None and header.get("kind") != kind:
         raise ArtifactError(f"{path}: holds a {header.get('kind')!r} artefact, a {kind!r} artefact is needed here.")
+    _fitting(path, contents.check_header, header)
     return header
+
+
+def _fitting(path: str | Path, check: Callable[..., None], *arguments: Any) -> None:
+    """Call ``check``; name the file where what it holds does not fit its kind."""
+    try:
+        check(*arguments)
+    except contents.UnfitError as error:
+        raise ArtifactError(f"{path}: {error}; remove it and run again.") from error
 
 
 def _require_file(path: str | Path) -> None:
@@ -196,6 +209,7 @@ def load_tensors(path: str | Path, kind: str | None = None) -> tuple[dict[str, n
         raise ArtifactError(
             f"{path}: content does not match its own digest (altered or damaged); remove it and run again."
         )
+    _fitting(path, contents.check_tensors, header["kind"], tensors)
     return tensors, header
 
 
@@ -231,9 +245,16 @@ def load_rows(path: str | Path, kind: str | None = None) -> tuple[Any, dict[str,
 
     header = read_header(path, kind)
     try:
-        return pyarrow.parquet.read_table(path, page_checksum_verification=True).to_pandas(), header
+        with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            _fitting(path, contents.check_table, path, file.metadata, file.schema_arrow)
+            # The metadata that pandas left there is not for us: what somebody else wrote into it decides nothing.
+            frame = file.read().to_pandas(ignore_metadata=True)
+    except ArtifactError:
+        raise
     except Exception as error:
         raise ArtifactError(f"{path}: truncated or damaged ({error}); remove it and run again.") from error
+    _fitting(path, contents.check_rows, header["kind"], frame)
+    return frame, header
 
 
 def write_text(path: str | Path, text: str) -> None:

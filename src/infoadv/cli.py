@@ -24,7 +24,7 @@ and can be run by hand. Specifications are JSON, as snakemake prints them with -
 def _specification(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"not JSON ({error})") from error
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"a JSON object is needed, this is a {type(value).__name__}")
@@ -415,7 +415,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.function(arguments)
     except InfoadvError as error:
         clear_line()
-        print(f"infoadv: error: {' '.join(str(error).split())}", file=sys.stderr)
+        text = " ".join(str(error).split())
+        # A message may quote a stranger's file, and a terminal obeys control characters.
+        print(f"infoadv: error: {''.join(c if c.isprintable() else '?' for c in text)}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # `infoadv show FILE | head`: the reader has what it wanted.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import difflib
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from copy import deepcopy
@@ -22,15 +21,23 @@ from typing import Any
 import jsonschema
 import yaml
 
-from infoadv import InfoadvError, plugins, report
+from infoadv import factory, plugins, report
 from infoadv.artifacts import canonical_json
 from infoadv.study import Study
+from infoadv.untrusted import ConfigError, project_path, require_distinct, require_plain
 
 SCHEMA_FILE = plugins.PACKAGE.parents[1] / "workflow" / "schemas" / "config.schema.json"
 
+#: Bytes of the largest file that is read as a configuration.
+_MAX_FILE = 1 << 20
 
-class ConfigError(InfoadvError):
-    """A configuration that cannot run; the message names the key, what was given, and what is allowed."""
+# JSON schema takes 4.0 for an integer; the command line does not.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
 
 
 # --- Schemas ---------------------------------------------------------------------------------------------------------
@@ -93,6 +100,7 @@ _BOUNDS = {
     "minItems": "at least {} item(s)",
     "maxItems": "at most {} item(s)",
     "minLength": "at least {} character(s)",
+    "maxLength": "at most {} character(s)",
     "minProperties": "at least {} entry",
 }
 
@@ -115,6 +123,8 @@ def _allowed(error: jsonschema.ValidationError) -> str:
             with suppress(ValueError):
                 hint = f" (YAML reads this as text, write {float(given)!r})"
         return f"give {' or '.join(_article(name) for name in types)}{hint}"
+    if kind == "pattern" and "$comment" in error.schema:
+        return str(error.schema["$comment"])
     if kind in _BOUNDS:
         return f"give {_BOUNDS[kind].format(allowed)}"
     return error.message
@@ -144,7 +154,7 @@ def _article(noun: str) -> str:
 
 def _check(value: Any, schema: dict[str, Any], prefix: tuple[str, ...] = ()) -> None:
     errors = sorted(
-        jsonschema.Draft202012Validator(schema).iter_errors(value),
+        _Validator(schema).iter_errors(value),
         # An unknown key comes before a missing one: the first is usually why the second is missing.
         key=lambda error: (
             [str(part) for part in error.absolute_path],
@@ -171,17 +181,6 @@ def _filled(value: Any, schema: Mapping[str, Any]) -> Any:
     return deepcopy(value)
 
 
-def _require_finite(value: Any, path: tuple[str, ...] = ()) -> None:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            _require_finite(item, (*path, str(key)))
-    elif isinstance(value, list):
-        for position, item in enumerate(value):
-            _require_finite(item, (*path, str(position)))
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{'.'.join(path)}: {value} is not allowed; give a finite number.")
-
-
 def _known(name: str, allowed: Iterable[str], path: str, what: str) -> None:
     names = list(allowed)
     if name not in names:
@@ -193,6 +192,10 @@ def _complete_options(folder: str, name: str, given: Any, path: tuple[str, ...],
     _known(name, plugins.schemas(folder), ".".join(path[:2]), what)
     schema = options_schema(folder, name)
     _check(given, schema, path)
+    given = {
+        key: project_path(value, ".".join((*path, key))) if schema["properties"][key].get("format") == "path" else value
+        for key, value in given.items()
+    }
     # Defaults written out beside a preset would override it: the method itself knows what it leaves open.
     return deepcopy(given) if "preset" in given else _filled(given, schema)
 
@@ -312,8 +315,8 @@ class Config:
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         """Check ``raw``, the mapping that the YAML file holds. Raises ``ConfigError``."""
+        require_plain(raw)
         _check(raw, structure_schema())
-        _require_finite(raw)
         self.values: dict[str, Any] = _filled(raw, structure_schema())
         self.seed: int = self.values["seed"]
         self.device: str = self.values["device"]
@@ -325,6 +328,8 @@ class Config:
         self.models = self._models()
         self.metrics, self.lpips_reference = self._metrics()
         self.attacks = self._attacks()
+        for section in ("datasets", "models", "attacks"):
+            require_distinct(getattr(self, section), section)
         self.runs = list(self._runs())
         self.calibration: dict[str, Any] | None = self.values.get("calibration")
         self.statistics = self._statistics()
@@ -381,7 +386,7 @@ class Config:
                 return {"members": entry["members"], "training": _filled(entry["training"], schema)}
             return {
                 "factory": entry["factory"],
-                "weights": entry["weights"],
+                "weights": project_path(entry["weights"], f"models.{name}.weights"),
                 "options": entry["options"],
                 "training": _filled(entry["training"], schema),
             }
@@ -764,6 +769,11 @@ class Config:
         """Return the networks that one is made from, as pairs of a key (start, teacher, members) and a name."""
         return _origin(self.models[model][dataset])
 
+    def factories(self) -> list[str]:
+        """Return the functions of the user's that networks are built by: the code that this configuration runs."""
+        entries = self.values["models"].values()
+        return sorted({entry["factory"] for entry in entries if "factory" in entry})
+
     def source(self, dataset: str) -> str:
         """Return the data source of a data set."""
         return self.datasets[dataset]["source"]
@@ -772,14 +782,19 @@ class Config:
 def load(path: str | Path) -> Config:
     """Read and check a configuration file. Raises ``ConfigError``, whose message begins with the path."""
     try:
+        if Path(path).stat().st_size > _MAX_FILE:
+            raise ConfigError(f"{path}: larger than {_MAX_FILE >> 20} MiB; no configuration is.")
         raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
     except yaml.MarkedYAMLError as error:
         line = f": line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path}{line}: not YAML ({error.problem}).") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())}).") from error
+    except ConfigError:
+        raise
+    except Exception as error:
+        # Beside its own errors PyYAML lets through those of whatever it was building: dates, numbers, recursion.
+        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split()) or type(error).__name__}).") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: holds no mapping; see config/README.md.")
     try:
@@ -807,7 +822,9 @@ def _module_file(module: str) -> Path | None:
 
 @cache
 def _imports(path: Path) -> frozenset[Path]:
-    """Return the files of this package that ``path`` imports itself, anywhere in it."""
+    """Return the files of this package that ``path`` imports itself, anywhere in it; of a user's file nothing is asked."""
+    if not path.is_relative_to(plugins.PACKAGE):
+        return frozenset()
     package = ("infoadv", *path.relative_to(plugins.PACKAGE).parent.parts)
     modules: set[str] = set()
     for node in ast.walk(_tree(path)):
@@ -857,6 +874,8 @@ def data_code(config: Config, dataset: str) -> list[Path]:
 def _network_code(config: Config, dataset: str, model: str) -> list[Path]:
     """Return the files of the architectures that one network consists of: several of an ensemble."""
     specification = config.models[model][dataset]
+    if "factory" in specification:
+        return factory.sources(specification["factory"])
     if "architecture" in specification:
         return [plugins.source_file("models", specification["architecture"])]
     return [file for member in specification.get("members", ()) for file in _network_code(config, dataset, member)]

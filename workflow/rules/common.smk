@@ -36,6 +36,9 @@ if DATA_ROOT and not Path(DATA_ROOT).is_dir():
 if DATA_ROOT:
     os.environ.update(INFOADV_DATA=str(DATA_ROOT))
 
+# A model artefact names the factory of its network; jobs call those of the configuration and no other.
+os.environ.update(INFOADV_FACTORIES=",".join(settings.factories()))
+
 # Jobs that want a GPU take turns (resources.gpu in profiles/default). On a machine without one, `device: auto` runs on the
 # CPU and asks for none.
 GPUS = int(

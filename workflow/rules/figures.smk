@@ -27,7 +27,10 @@ for figure, stem in drawn_figures():
         threads: cores(1)
         params:
             figure=figure,
-            spec=configuration.as_json(figure_specification(figure, stem)),
+            # A function, because Snakemake looks for wildcards in plain text, and a label may hold braces.
+            spec=lambda wildcards, figure=figure, stem=stem: configuration.as_json(
+                figure_specification(figure, stem)
+            ),
             stem=lambda wildcards, output: os.path.splitext(output.pdf)[0],
         shell:
             "python -m infoadv figure {params.figure:q}"

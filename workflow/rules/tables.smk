@@ -27,7 +27,10 @@ for table in settings.tables():
         threads: cores(1)
         params:
             table=table,
-            spec=configuration.as_json(settings.presentation_of("tables", table)),
+            # A function, because Snakemake looks for wildcards in plain text, and a label may hold braces.
+            spec=lambda wildcards, table=table: configuration.as_json(
+                settings.presentation_of("tables", table)
+            ),
             folder=lambda wildcards, output: os.path.dirname(output[0]),
         shell:
             "python -m infoadv table {params.table:q}"

@@ -80,19 +80,22 @@ def save(path: str | Path, dataset: Dataset, specification: dict[str, Any]) -> N
 
 
 def load(path: str | Path) -> tuple[Dataset, dict[str, Any]]:
-    """Read a data-set artefact; return it and its provenance."""
+    """Read a data-set artefact; return it and its provenance. Raises ``DataError`` where it is none that fits together."""
     tensors, header = artifacts.load_tensors(path, "data")
-    return Dataset(**tensors, class_names=tuple(header["class_names"])), header
+    parts = {name: tensors[name] for name in ("x_train", "y_train", "x_test", "y_test")}
+    dataset = Dataset(**parts, class_names=tuple(header["class_names"]))
+    check(dataset, str(path))
+    return dataset, header
 
 
-def pinned(path: Path, digest: str, algorithm: str = "md5") -> Path:
-    """Return ``path`` if it exists and has the pinned digest, else raise ``DataError`` saying what to do."""
+def pinned(path: Path, digest: str) -> Path:
+    """Return ``path`` if it exists and has the pinned sha256, else raise ``DataError`` saying what to do."""
     if not path.is_file():
         raise DataError(
             f"{path}: no such file; set data_root or INFOADV_DATA to a folder that holds it, or leave both unset to download it."
         )
-    if artifacts.file_digest(path, algorithm) != digest:
+    if artifacts.file_digest(path) != digest:
         raise DataError(
-            f"{path}: truncated or altered (its {algorithm} is not the pinned one); remove it and fetch it again."
+            f"{path}: truncated or altered (its sha256 is not the pinned one); remove it and fetch it again."
         )
     return path

@@ -18,16 +18,17 @@ from infoadv.data import DataError, Dataset, pinned
 SCHEMA: dict[str, dict] = {"cifar10": {}}
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-ARCHIVE_DIGEST = "c32a1d4ab5d03f1284b67883e8d87530"
+#: sha256 of the archive.
+ARCHIVE_DIGEST = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 FOLDER = "cifar-10-batches-bin"
-#: md5 of each file of the binary version.
+#: sha256 of each file of the binary version.
 DIGESTS = {
-    "data_batch_1.bin": "5dd7e06a14cb22eb9f671a540d1b7c25",
-    "data_batch_2.bin": "5ea93a67294ea407fff1d09f752e9692",
-    "data_batch_3.bin": "942cd6a4bcdd0dd3c604fbe906cb4421",
-    "data_batch_4.bin": "ae636b3ba5c66a11e91e8cb52e771fcb",
-    "data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
-    "test_batch.bin": "803d5f7f4d78ea53de84dbe85f74fb6d",
+    "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+    "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+    "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+    "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+    "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+    "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
 }
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -45,6 +46,7 @@ def fetch(root: Path) -> None:
                 f"to a folder that holds {FOLDER}/*.bin."
             ) from error
     pinned(archive, ARCHIVE_DIGEST)
+    # Only the pinned archive is opened, and of it only these names are read: nothing is extracted to a path of its choice.
     with tarfile.open(archive) as tar:
         for name in DIGESTS:
             member = tar.extractfile(f"{FOLDER}/{name}")
@@ -54,9 +56,13 @@ def fetch(root: Path) -> None:
                 temporary.write_bytes(member.read())
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_records(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return images uint8 (N, 3, 32, 32) and labels int64 (N,); raise ``DataError`` where a record is not whole."""
     # A record is one label byte and 3,072 image bytes, channel by channel.
-    records = np.fromfile(path, dtype=np.uint8).reshape(-1, 1 + 3 * 32 * 32)
+    content = np.fromfile(path, dtype=np.uint8)
+    if len(content) % 3073:
+        raise DataError(f"{path}: {len(content)} bytes, no whole number of records of 3,073; fetch it again.")
+    records = content.reshape(-1, 3073)
     return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].astype(np.int64)
 
 
@@ -64,7 +70,7 @@ def cifar10(root: Path | None) -> Dataset:
     """Return CIFAR-10, 50,000 and 10,000 images of (3, 32, 32)."""
     if root is None:
         raise DataError("cifar10: no data root; set data_root or INFOADV_DATA.")
-    batches = [_read(pinned(root / FOLDER / name, digest)) for name, digest in DIGESTS.items()]
+    batches = [read_records(pinned(root / FOLDER / name, digest)) for name, digest in DIGESTS.items()]
     (x_train, y_train) = (np.concatenate(part) for part in zip(*batches[:5], strict=True))
     x_test, y_test = batches[5]
     return Dataset(x_train, y_train, x_test, y_test, CLASS_NAMES)

@@ -1,8 +1,11 @@
-"""MNIST (LeCun et al. 1998), read by torchvision from the idx files under ``<root>/MNIST/raw``."""
+"""MNIST (LeCun et al. 1998), read from the idx files under ``<root>/MNIST/raw``."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+
+import numpy as np
 
 from infoadv.data import DataError, Dataset, pinned
 
@@ -18,27 +21,47 @@ DIGESTS = {
 
 
 def fetch(root: Path) -> None:
-    """Download MNIST into ``root`` (torchvision checks each archive against a pinned md5)."""
+    """Download MNIST into ``root``: each archive is checked against torchvision's md5, each file against its sha256."""
     from torchvision.datasets import MNIST
+    from torchvision.datasets.utils import download_and_extract_archive
 
-    try:
-        MNIST(str(root), download=True)
-    except (OSError, RuntimeError) as error:
-        detail = " ".join(str(error).split())
-        raise DataError(
-            f"MNIST could not be downloaded ({detail}); where there is no network, set data_root or INFOADV_DATA to a "
-            "folder that holds MNIST/raw/*-ubyte."
-        ) from error
+    # Not MNIST(download=True): it prefers an old pickled cache, where there is one, to the files.
+    folder = root / "MNIST" / "raw"
+    for (archive, md5), name in zip(MNIST.resources, DIGESTS, strict=True):
+        failures = []
+        for mirror in MNIST.mirrors:
+            try:
+                download_and_extract_archive(f"{mirror}{archive}", str(folder), filename=archive, md5=md5)
+            except (OSError, RuntimeError) as error:
+                failures.append(" ".join(str(error).split()))
+                continue
+            break
+        else:
+            raise DataError(
+                f"MNIST could not be downloaded ({'; '.join(failures)}); where there is no network, set data_root or "
+                "INFOADV_DATA to a folder that holds MNIST/raw/*-ubyte."
+            )
+        pinned(folder / name, DIGESTS[name])
+
+
+def read_idx(path: Path, dimensions: int) -> np.ndarray:
+    """Return the uint8 array of an idx file; raise ``DataError`` unless its size is what its header says."""
+    content = np.fromfile(path, dtype=np.uint8)
+    start = 4 * (1 + dimensions)
+    # Two zeros, the code of unsigned bytes, the number of dimensions; then each dimension as a big-endian integer.
+    if content[:4].tolist() != [0, 0, 8, dimensions] or len(content) < start:
+        raise DataError(f"{path}: not an idx file of bytes in {dimensions} dimensions; remove it and fetch it again.")
+    shape = content[4:start].view(">u4").tolist()
+    if math.prod(shape) != len(content) - start:
+        raise DataError(f"{path}: holds {len(content) - start} values, its header says {shape}; fetch it again.")
+    return content[start:].reshape(shape)
 
 
 def mnist(root: Path | None) -> Dataset:
     """Return MNIST, 60,000 and 10,000 images of (1, 28, 28)."""
-    from torchvision.datasets.mnist import read_image_file, read_label_file
-
     if root is None:
         raise DataError("mnist: no data root; set data_root or INFOADV_DATA.")
-    # Not the MNIST class: it prefers an old pickled cache, where there is one, to the files that were just checked.
-    files = [str(pinned(root / "MNIST" / "raw" / name, digest, "sha256")) for name, digest in DIGESTS.items()]
-    x_train, x_test = (read_image_file(path).numpy()[:, None] for path in files[::2])
-    y_train, y_test = (read_label_file(path).numpy() for path in files[1::2])
+    files = [pinned(root / "MNIST" / "raw" / name, digest) for name, digest in DIGESTS.items()]
+    x_train, x_test = (read_idx(path, 3)[:, None] for path in files[::2])
+    y_train, y_test = (read_idx(path, 1).astype(np.int64) for path in files[1::2])
     return Dataset(x_train, y_train, x_test, y_test, tuple(str(digit) for digit in range(10)))

@@ -214,6 +214,8 @@ def run(
     attacks: dict[tuple[str, str], Crafted] = {}
     for path in attack_paths:
         crafted = conditions.read(path, digest)
+        if crafted.index.max(initial=0) >= len(dataset.x_test) or crafted.eight_bit.shape[1:] != dataset.shape:
+            raise artifacts.ArtifactError(f"{path}: its images do not fit the data set; remove it and run again.")
         if (crafted.source, crafted.attack) in attacks:
             raise FlowError(f"{path}: {crafted.attack!r} on {crafted.source!r} is given twice; give each attack once.")
         attacks[crafted.source, crafted.attack] = crafted

@@ -70,11 +70,20 @@ ABOUT = {
     },
 }
 
-#: The torchvision weights that the lpips package builds each backbone on.
+#: The torchvision weights that the lpips package builds each backbone on, and the sha256 of their file.
 WEIGHTS = {
-    "alex": "AlexNet_Weights.IMAGENET1K_V1",
-    "vgg": "VGG16_Weights.IMAGENET1K_V1",
-    "squeeze": "SqueezeNet1_1_Weights.IMAGENET1K_V1",
+    "alex": (
+        "AlexNet_Weights.IMAGENET1K_V1",
+        "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+    ),
+    "vgg": (
+        "VGG16_Weights.IMAGENET1K_V1",
+        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    ),
+    "squeeze": (
+        "SqueezeNet1_1_Weights.IMAGENET1K_V1",
+        "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+    ),
 }
 
 #: Modules whose outputs are compared in a reference network.
@@ -90,8 +99,7 @@ _TIMEOUT = 30
 def fetch(backbone: str) -> Path:
     """Return the file of a backbone's weights in torch's hub cache (``TORCH_HOME``), downloaded if it is not there.
 
-    The file's digest is checked against the one torchvision pins in its name, after a download and on every later use:
-    the file is a pickle.
+    The file's sha256 is checked after a download and on every later use; torchvision pins but eight digits of it.
 
     Raises
     ------
@@ -100,7 +108,8 @@ def fetch(backbone: str) -> Path:
     """
     from torchvision.models import get_weight
 
-    url = get_weight(WEIGHTS[backbone]).url
+    name, digest = WEIGHTS[backbone]
+    url = get_weight(name).url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if not path.is_file():
         before = socket.getdefaulttimeout()
@@ -117,11 +126,10 @@ def fetch(backbone: str) -> Path:
             ) from error
         finally:
             socket.setdefaulttimeout(before)
-    pinned = path.stem.rpartition("-")[2]
-    if not artifacts.file_digest(path).startswith(pinned):
+    if artifacts.file_digest(path) != digest:
         raise MetricError(
-            f"{path}: truncated or altered (its sha256 does not begin with {pinned}); remove it and "
-            "run `snakemake --cores 1 fetch_lpips`."
+            f"{path}: truncated or altered (its sha256 is not the pinned one); remove it and run "
+            "`snakemake --cores 1 fetch_lpips`."
         )
     return path
 
@@ -129,13 +137,17 @@ def fetch(backbone: str) -> Path:
 @cache
 def _pretrained(backbone: str, device: torch.device) -> nn.Module:
     """Return the lpips package's network for ``backbone``."""
-    fetch(backbone)
+    weights = torch.load(fetch(backbone), map_location="cpu", weights_only=True)
     import lpips as package
 
     with warnings.catch_warnings():
         # lpips uses a spelling that torchvision has deprecated.
         warnings.simplefilter("ignore", UserWarning)
-        network = package.LPIPS(net=backbone, version="0.1", verbose=False)
+        # A trunk without weights: lpips would have torchvision unpickle the file without restriction.
+        network = package.LPIPS(net=backbone, version="0.1", verbose=False, pnet_rand=True)
+    # lpips cuts the trunk's features into slices, and keeps the number of each layer.
+    trunk = network.net
+    trunk.load_state_dict({name: weights[f"features.{name.partition('.')[2]}"] for name in trunk.state_dict()})
     return network.to(device).eval()
 
 

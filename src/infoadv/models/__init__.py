@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from infoadv import InfoadvError, artifacts, plugins
+from infoadv import InfoadvError, artifacts, factory, plugins
+
+#: Classes and pixels a side beyond which no artefact is believed.
+_MAX_CLASSES, _MAX_SIDE = 100_000, 4_096
 
 
 class ModelError(InfoadvError):
@@ -83,10 +87,9 @@ def resized(architecture: str, options: dict[str, Any], widths: Sequence[int]) -
 
 
 def from_factory(path: str, options: dict[str, Any]) -> nn.Module:
-    """Build a user's own model: call ``module:function`` with ``options``. This runs the user's code."""
-    module, _, function = path.partition(":")
+    """Build a user's own model: call ``module:function`` with ``options``. This runs the user's code, and says so."""
     try:
-        model = getattr(importlib.import_module(module), function)(**options)
+        model = factory.call(path, options)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ModelError(
             f"model factory {path!r} cannot be called ({error}); give 'package.module:function', importable from the "
@@ -113,17 +116,61 @@ def weights_of(model: nn.Module) -> dict[str, np.ndarray]:
     return {name: value.detach().cpu().contiguous().numpy() for name, value in model.state_dict().items()}
 
 
-def _untrained(header: dict[str, Any]) -> nn.Module:
-    """Build the network that a model artefact with this provenance holds, without its weights."""
+def _checked(specification: dict[str, Any], header: dict[str, Any]) -> tuple[dict[str, Any], list[int], int]:
+    """Return options, image shape and number of classes that the header of an artefact gives, within their schemas.
+
+    The file may be a stranger's, so nothing is built from numbers that a configuration could not hold.
+    """
+    architecture = specification["architecture"]
+    properties = {
+        "shape": {"type": "array", "minItems": 3, "maxItems": 3, "items": {"type": "integer", "minimum": 1}},
+        "classes": {"type": "integer", "minimum": 2, "maximum": _MAX_CLASSES},
+        "options": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": plugins.schemas("models").get(architecture, {}),
+        },
+    }
+    options = header.get("architecture_options", specification["options"])
+    found = {"shape": header["dataset_shape"], "classes": header["classes"], "options": options}
+    jsonschema.validate(found, {"properties": properties}, jsonschema.Draft202012Validator)
+    if found["shape"][0] not in (1, 3) or max(found["shape"]) > _MAX_SIDE:
+        raise ModelError(f"its header asks for images of shape {found['shape']}; remove it and run again.")
+    return options, found["shape"], found["classes"]
+
+
+def _untrained(header: dict[str, Any], tensors: Mapping[str, np.ndarray], prefix: str = "") -> nn.Module:
+    """Build the network that a model artefact with this provenance holds, without its weights.
+
+    Raises ``ModelError`` where the header asks for a network whose weights ``tensors`` (their names begin with ``prefix``)
+    does not hold: before memory is taken for it.
+    """
     specification = header["specification"]
     if "members" in specification:
-        return Ensemble([_untrained(header["members"][name]) for name in specification["members"]])
+        members = enumerate(specification["members"])
+        return Ensemble(
+            [_untrained(header["members"][name], tensors, f"{prefix}members.{place}.") for place, name in members]
+        )
     if "factory" in specification:
-        return from_factory(specification["factory"], specification.get("options", {}))
-    shape, classes = header["dataset_shape"], header["classes"]
+        path = specification["factory"]
+        if not factory.allowed(path):
+            raise ModelError(
+                f"holds a network that is built by calling {path!r}, which is code; if you trust that code, set "
+                f"{factory.ALLOWED}={path}."
+            )
+        return from_factory(path, specification.get("options", {}))
+    options, shape, classes = _checked(specification, header)
     channels = [0.0] * shape[0]
-    options = header.get("architecture_options", specification["options"])
-    return build(specification["architecture"], options, shape, classes, channels, channels)
+    arguments = (specification["architecture"], options, shape, classes, channels, channels)
+    with torch.device("meta"):
+        wanted = {f"{prefix}{name}": tuple(value.shape) for name, value in build(*arguments).state_dict().items()}
+    for name, size in wanted.items():
+        if name not in tensors or tensors[name].shape != size:
+            found = tensors[name].shape if name in tensors else "not there"
+            raise ModelError(
+                f"weights do not fit the model ({name} of shape {size}, which is {found}); remove it or correct the options."
+            )
+    return build(*arguments)
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Module, dict[str, Any]]:
@@ -133,7 +180,17 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Modul
     ``members`` the provenance of each member of an ensemble, by name.
     """
     tensors, header = artifacts.load_tensors(path, "model")
-    model = _untrained(header)
+    try:
+        model = _untrained(header, tensors)
+    except InfoadvError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except jsonschema.ValidationError as error:
+        where = ".".join(map(str, error.absolute_path))
+        raise ModelError(f"{path}: its header's {where} cannot be: {error.message[:200]}; remove it.") from error
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"{path}: its header describes no network ({type(error).__name__} {str(error)[:200]}); remove it and run again."
+        ) from error
     set_weights(model, tensors, path)
     model.requires_grad_(False)
     # Channels-last convolutions are the faster ones on both CPU and GPU.

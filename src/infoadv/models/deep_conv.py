@@ -22,7 +22,7 @@ SCHEMA = {
                 "type": "array",
                 "minItems": 2,
                 "maxItems": 2,
-                "items": {"type": "integer", "minimum": 1},
+                "items": {"type": "integer", "minimum": 1, "maximum": 4096},
             },
             "default": [[32, 32], [64, 64]],
             "description": "channels of the two convolutions before each of the two poolings",
@@ -30,6 +30,7 @@ SCHEMA = {
         "dense": {
             "type": "integer",
             "minimum": 1,
+            "maximum": 16384,
             "default": 512,
             "description": "units of the dense layer",
         },

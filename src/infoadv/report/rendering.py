@@ -12,6 +12,8 @@ import pandas as pd
 from infoadv import artifacts
 
 DAGGER = "\u2020"
+#: Control characters and the line ends of Unicode, which end a row of a table: spaces instead.
+_CONTROL = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
 _TEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -53,7 +55,8 @@ class Cell:
     home: bool = False
 
     def markdown(self) -> str:
-        text = self.text.replace("|", r"\|")
+        # Text may be a stranger's: no HTML, no link, no end of the row.
+        text = self.text.translate(_CONTROL).replace("|", r"\|").replace("<", "&lt;").replace("](", r"]\(")
         text = f"**{text}**" if self.strong else f"*{text}*" if self.emphasis else text
         return text + (DAGGER if self.home else "")
 
@@ -96,7 +99,9 @@ def tex(text: str) -> str:
     >>> tex("C&W_2")
     'C\\\\&W\\\\_2'
     """
-    return "".join(_TEX.get(character, character) for character in text)
+    # After the end of a row a bracket or a star would be read as its option.
+    guard = "{}" if text.startswith(("[", "*")) else ""
+    return guard + "".join(_TEX.get(character, character) for character in text.translate(_CONTROL))
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Cell]], left: int = 1) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from infoadv import InfoadvError, artifacts, data, models, plugins
+from infoadv import InfoadvError, artifacts, data, factory, models, plugins
 from infoadv.progress import Progress
 from infoadv.training.initialization import lsuv
 from infoadv.training.recipes import linf_step
@@ -377,6 +377,8 @@ def run(
         model = models.from_factory(specification["factory"], specification.get("options", {}))
         models.set_weights(model, artifacts.load_foreign_tensors(specification["weights"]), specification["weights"])
         inputs["weights"] = specification["weights"]
+        code = factory.sources(specification["factory"])
+        inputs |= {f"code {path.relative_to(Path.cwd()).as_posix()}": path for path in code}
         model = model.to(device)
     else:
         inputs |= {role: path for role, path in (("start", start), ("teacher", teacher)) if path is not None}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from infoadv import artifacts
+from infoadv import InfoadvError, artifacts
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex
 
 COLUMNS = (
@@ -93,6 +93,8 @@ def _trimmed(row: Mapping[str, Any]) -> list[Cell]:
 def _record(path: Path) -> dict[str, Any]:
     header = artifacts.read_header(path, "model")
     specification = header["specification"]
+    if not isinstance(header.get("parameters_count"), int):
+        raise InfoadvError(f"{path}: its header names no parameters_count; remove it and run again.")
     training = specification.get("training") or {}
     options = {name: value for name, value in sorted(training.items()) if name != "recipe"}
     trimming = header.get("trimming") or {}

@@ -1,0 +1,69 @@
+"""What a configuration may hold on its way through Snakemake: text with braces and tags, a user's own code, no way out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.workflow
+
+NETWORK = """\
+from torch import nn
+
+def network():
+    return nn.Sequential(nn.Flatten(), nn.Linear(256, 10))
+"""
+
+
+def dry_run(folder, raw, *arguments):
+    (folder / "config.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "8", "all"]
+    return subprocess.run(
+        [*command, "--dry-run", "--configfile", "config.yaml", *arguments],
+        cwd=folder,
+        env={key: value for key, value in os.environ.items() if key not in {"INFOADV_DATA", "SNAKEMAKE_PROFILE"}},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def raw():
+    return yaml.safe_load((ROOT / "tests" / "workflow" / "config.yaml").read_text())
+
+
+def test_a_label_with_braces_quotes_and_tags_is_carried_as_text(tmp_path, raw):
+    raw["attacks"]["ddn"]["label"] = "{dataset} $(touch owned) `x` ' </script>"
+    done = dry_run(tmp_path, raw, "--printshellcmds")
+    assert done.returncode == 0, done.stderr
+    # As the shell reads it: one word, in which no quote ends.
+    assert """{dataset} $(touch owned) `x` '"'"' \\u003c/script>""" in done.stdout
+    assert "</script>" not in done.stdout
+
+
+def test_a_path_outside_the_project_stops_in_one_line(tmp_path, raw):
+    raw["datasets"]["mine"] = {"source": "npz", "path": "../secret.npz"}
+    done = dry_run(tmp_path, raw)
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+    assert len(errors) == 1, done.stderr
+    assert "datasets.mine.path: '../secret.npz' leaves the working directory" in errors[0]
+
+
+def test_a_users_own_code_is_an_input_of_the_job_that_runs_it(tmp_path, raw):
+    (tmp_path / "nets.py").write_text(NETWORK)
+    (tmp_path / "w.safetensors").write_text("")
+    raw["models"]["theirs"] = {"factory": "nets:network", "weights": "w.safetensors"}
+    done = dry_run(tmp_path, raw)
+    assert done.returncode == 0, done.stderr
+    jobs = [block for block in done.stdout.split("\n\n") if "nets.py" in block]
+    assert any("rule train:" in job for job in jobs)
+    assert any("rule attack:" in job for job in jobs)
+    assert all("model=theirs" in job for job in jobs if "wildcards:" in job)
