@@ -284,6 +284,7 @@ def test_text_in_tables_is_text():
     lines = markdown_table(["Name"], rows).splitlines()
     assert lines[2] == r'| &lt;img src=x onerror="alert(1)">\|[x]\(javascript:1) next |'
     assert len(lines) == 3
+    assert Cell("<0.001 [0.1, 0.2]").markdown() == "<0.001 [0.1, 0.2]"
     assert tex("[x]\n\\input{/etc/passwd}") == r"{}[x] \textbackslash{}input\{/etc/passwd\}"
 
 

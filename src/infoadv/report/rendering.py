@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,9 @@ class Cell:
 
     def markdown(self) -> str:
         # Text may be a stranger's: no HTML, no link, no end of the row.
-        text = self.text.translate(_CONTROL).replace("|", r"\|").replace("<", "&lt;").replace("](", r"]\(")
+        text = self.text.translate(_CONTROL).replace("|", r"\|").replace("](", r"]\(")
+        # A tag begins with these; "<0.001" is none.
+        text = re.sub("<(?=[A-Za-z/!?])", "&lt;", text)
         text = f"**{text}**" if self.strong else f"*{text}*" if self.emphasis else text
         return text + (DAGGER if self.home else "")
 
