@@ -252,7 +252,7 @@ def test_runtime_reads_rule_and_wildcards_from_the_path(tmp_path: Path) -> None:
 
 def test_errors_say_what_to_do(three: list[str], spec: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(
-        InfoadvError, match="choose one of: claims, comparison, detection, profiles, quality, runtime, targets"
+        InfoadvError, match="choose one of: claims, comparison, detection, profiles, quality, ranking, runtime, targets"
     ):
         tables.write("nosuch", three, spec, tmp_path)
     with pytest.raises(InfoadvError, match="given twice"):
