@@ -140,9 +140,14 @@ def test_a_stopped_training_tells_its_epochs(tmp_path, stop_after, digits_data):
     assert "steps  0%" in text
 
 
-def test_a_damaged_checkpoint_is_no_error(tmp_path):
+@pytest.mark.parametrize("kind", ["truncated", "another artefact"])
+def test_a_checkpoint_of_no_use_is_no_error(kind, tmp_path):
     about = job("digits/standard", "models")
-    write(tmp_path / about.checkpoints[0], "half a checkpoint")
+    if kind == "truncated":
+        write(tmp_path / about.checkpoints[0], "half a checkpoint")
+    else:
+        header = artifacts.provenance("attack", {})
+        artifacts.save_tensors(tmp_path / about.checkpoints[0], {"x": np.zeros(3)}, header)
     last_written(-600, tmp_path, about)
     text = status.report(CONFIG, tmp_path)
     assert row(text, "models") == ["0", "2", "1 running"]

@@ -65,7 +65,9 @@ def _last_line(path: Path) -> str:
     with open(path, "rb") as handle:
         handle.seek(max(0, path.stat().st_size - _TAIL_BYTES))
         lines = handle.read().decode("utf-8", errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    # What a log holds must not steer the terminal.
+    return "".join(character if character.isprintable() else " " for character in last)
 
 
 def _damage(files: Iterable[Path]) -> str:
@@ -81,14 +83,15 @@ def _damage(files: Iterable[Path]) -> str:
 
 def _kept(checkpoints: Iterable[Path], job: Job, chunk: int) -> str:
     kept, unit = 0, ""
+    kind, counted = ("checkpoint", "epochs") if job.stage == "models" else ("resume", "images")
     for checkpoint in checkpoints:
         try:
-            header = artifacts.read_header(checkpoint)
+            header = artifacts.read_header(checkpoint, kind)
         except artifacts.ArtifactError:
             # Its job begins again.
             continue
-        unit = "epochs" if "epoch" in header else "images"
-        kept += header["epoch"] if "epoch" in header else header["chunks"] * chunk
+        unit = counted
+        kept += header["epoch"] if kind == "checkpoint" else header["chunks"] * chunk
     return f"{min(kept, job.size)} of {job.size} {unit} kept" if unit else ""
 
 
