@@ -22,6 +22,7 @@ STAGES = (
     "data",
     "train",
     "attack",
+    "gather",
     "metrics",
     "calibrate",
     "table",

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import toys
-from infoadv import InfoadvError, artifacts, data, models, plugins
+from infoadv import InfoadvError, artifacts, data, models, plugins, shards
 from infoadv.artifacts import ArtifactError
 from infoadv.attacks import AttackError, AttackResult, CountingModel, generator, harness, margin
 from infoadv.attacks.libraries import cw_l2
@@ -81,6 +81,11 @@ def attack(tmp_path, monkeypatch):
     load = plugins.load
     monkeypatch.setattr(
         plugins, "load", lambda folder, name: toy_attacks[name] if folder == "attacks" else load(folder, name)
+    )
+    # The code of a toy is in no file of the package.
+    source_file = plugins.source_file
+    monkeypatch.setattr(
+        plugins, "source_file", lambda folder, name: source_file(folder, "ddn" if folder == "attacks" else name)
     )
     (tmp_path / "inputs").mkdir()
     made = {}
@@ -399,7 +404,7 @@ def test_the_order_of_the_chunks_does_not_show(attack, tmp_path):
         parts[number] = harness._attack_chunk(
             noisy, specification, model, dataset, arrays["index"][where], None, 3, CPU
         )
-    joined = harness._join([parts[number] for number in range(3)], 10)
+    joined = shards.join([parts[number] for number in range(3)], 10)
     assert set(joined) | {"index", "label"} == set(arrays)
     for name, array in joined.items():
         assert array.tobytes() == arrays[name].tobytes(), name

@@ -250,6 +250,32 @@ def test_runtime_reads_rule_and_wildcards_from_the_path(tmp_path: Path) -> None:
         tables.write("runtime", [str(tmp_path / "elsewhere.tsv")], {}, tmp_path)
 
 
+def test_runtime_adds_up_the_shards_of_an_attack(tmp_path: Path) -> None:
+    paths = []
+    for seconds, name in enumerate(
+        (
+            "attack/d/m/ddn",
+            "attack_shard/d/m/cw/0",
+            "attack_shard/d/m/cw/1",
+            "attack_shard/d/m/fgsm/0",
+            "gather/d/m/cw",
+        ),
+        1,
+    ):
+        path = tmp_path / "benchmarks" / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\tcpu_time\n{seconds}\t{seconds}\n")
+        paths.append(str(path))
+    tables.write("runtime", paths, {}, tmp_path)
+    text = (tmp_path / "runtime.md").read_text()
+    assert "| d/m/cw | 3 | 10.0 | 3.0 | 5.0 | 10.0 |" in text
+    assert "| d/m/fgsm | 1 | 4.0 |" in text
+    assert "| attack_shard | d/m/cw/1 | 3.0 |" in text
+    assert "\n| d/m/ddn |" not in text
+    tables.write("runtime", paths[:1], {}, tmp_path)
+    assert "Sharded" not in (tmp_path / "runtime.md").read_text()
+
+
 def test_errors_say_what_to_do(three: list[str], spec: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(
         InfoadvError, match="choose one of: claims, comparison, detection, profiles, quality, ranking, runtime, targets"

@@ -38,6 +38,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _shard(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not K/N with K from 0 to N - 1")
+    return int(number), int(count)
+
+
 def _named_file(text: str) -> tuple[str, str]:
     name, separator, path = text.partition("=")
     if not (name and separator and path):
@@ -118,8 +125,15 @@ def _attack(arguments: argparse.Namespace) -> None:
         device=device,
         like=arguments.like,
         resume=arguments.resume,
+        shard=arguments.shard,
         out=arguments.out,
     )
+
+
+def _gather(arguments: argparse.Namespace) -> None:
+    from infoadv import shards
+
+    shards.gather(arguments.shards, arguments.out)
 
 
 def _metrics(arguments: argparse.Namespace) -> None:
@@ -335,7 +349,22 @@ def _parser() -> argparse.ArgumentParser:
     computing(sub)
     sub.add_argument("--like", help="attack artefact whose perturbation norms a control copies")
     sub.add_argument("--resume", help="file to go on from after a kill; removed at the end")
+    sub.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="K/N",
+        help="run shard K of N, from 0, for `infoadv gather` to join (default: all)",
+    )
+    sub.add_argument("--out", required=True, help="attack artefact to write, with --shard one shard of it")
+
+    sub = command(
+        "gather",
+        _gather,
+        "join the shards of an attack into the attack artefact",
+        "infoadv gather --out ATTACK SHARD...",
+    )
     sub.add_argument("--out", required=True, help="attack artefact to write")
+    sub.add_argument("shards", nargs="+", metavar="SHARD", help="all shards of one attack, in any order")
 
     sub = command(
         "metrics",

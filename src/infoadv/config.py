@@ -23,6 +23,7 @@ import yaml
 
 from infoadv import factory, plugins, report
 from infoadv.artifacts import canonical_json
+from infoadv.dependencies import code, tree
 from infoadv.study import Study
 from infoadv.untrusted import ConfigError, project_path, require_distinct, require_plain
 
@@ -63,7 +64,7 @@ def _required_options(folder: str, name: str) -> frozenset[str]:
     """Return the options that have no default: keyword arguments without one in the function's signature, and ``like``."""
     declared = plugins.schemas(folder)[name]
     required = {"like"} & set(declared)
-    for node in _tree(plugins.source_file(folder, name)).body:
+    for node in tree(plugins.source_file(folder, name)).body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
             arguments = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
             required |= {argument.arg for argument, default in arguments if default is None} & set(declared)
@@ -256,7 +257,7 @@ def _resizable() -> list[str]:
 
 
 def _has_function(path: Path, name: str) -> bool:
-    return any(isinstance(node, ast.FunctionDef) and node.name == name for node in _tree(path).body)
+    return any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree(path).body)
 
 
 # --- What runs -------------------------------------------------------------------------------------------------------
@@ -267,7 +268,8 @@ class Attack:
     """An attack that runs: one of the configuration's, or one value of a sweep.
 
     ``color_index`` is its place in the configuration, shared by the attack and its sweep, so that it keeps one colour in
-    every figure. ``compared`` says whether its failures take an image out of the comparison.
+    every figure. ``compared`` says whether its failures take an image out of the comparison. ``shards`` is the number of
+    jobs that its images are cut into, at most one a chunk.
     """
 
     name: str
@@ -279,6 +281,7 @@ class Attack:
     models: tuple[str, ...]
     compared: bool
     color_index: int
+    shards: int
     sweep_of: str | None = None
 
     def specification(self, dataset: str) -> dict[str, Any]:
@@ -489,6 +492,7 @@ class Config:
             models=models,
             compared=entry["compared"],
             color_index=position,
+            shards=min(entry["shards"], -(-self.images // self.chunk)),
         )
 
     def _sweep(self, attack: Attack, entry: Mapping[str, Any], sweep: Mapping[str, Any]) -> Iterator[Attack]:
@@ -517,6 +521,7 @@ class Config:
                 models=models,
                 compared=False,
                 color_index=attack.color_index,
+                shards=attack.shards,
                 sweep_of=attack.name,
             )
 
@@ -806,61 +811,6 @@ def load(path: str | Path) -> Config:
 # --- What code a stage depends on ------------------------------------------------------------------------------------
 
 
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8")) if path.is_file() else ast.Module([], [])
-
-
-def _module_file(module: str) -> Path | None:
-    """Return the file of a module of this package, or None if there is no such module."""
-    base = plugins.PACKAGE.joinpath(*module.split(".")[1:])
-    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-@cache
-def _imports(path: Path) -> frozenset[Path]:
-    """Return the files of this package that ``path`` imports itself, anywhere in it; of a user's file nothing is asked."""
-    if not path.is_relative_to(plugins.PACKAGE):
-        return frozenset()
-    package = ("infoadv", *path.relative_to(plugins.PACKAGE).parent.parts)
-    modules: set[str] = set()
-    for node in ast.walk(_tree(path)):
-        if isinstance(node, ast.Import):
-            modules.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parent = ".".join((*package[: len(package) - node.level + 1], node.module or "") if node.level else ())
-            base = parent.rstrip(".") if node.level else (node.module or "")
-            modules.add(base)
-            # `from infoadv.report import style` names a module, `from infoadv import InfoadvError` does not.
-            modules.update(f"{base}.{alias.name}" for alias in node.names)
-    files: set[Path] = set()
-    for module in modules:
-        parts = module.split(".")
-        if parts[0] == "infoadv" and (len(parts) == 1 or _module_file(module) is not None):
-            # Importing a module runs the __init__ of every package above it.
-            above = (_module_file(".".join(parts[:depth])) for depth in range(1, len(parts) + 1))
-            files.update(file for file in above if file is not None)
-    return frozenset(files)
-
-
-def code(*entries: Path) -> list[Path]:
-    """Return ``entries`` and every file of this package that they import, directly or through others, sorted.
-
-    These are the code inputs of a rule: editing one of them reruns the rule, editing any other file does not.
-    """
-    found: set[Path] = set()
-    waiting = list(entries)
-    while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            waiting.extend(_imports(path))
-    return sorted(found)
-
-
 def fetchable() -> list[str]:
     """Return the data sources that can be downloaded: those whose file has a function ``fetch``."""
     return [name for name in plugins.schemas("data") if _has_function(plugins.source_file("data", name), "fetch")]
@@ -903,6 +853,11 @@ def attack_code(config: Config, dataset: str, model: str, attack: str) -> list[P
         plugins.source_file("attacks", config.attacks[attack].method),
         *_network_code(config, dataset, model),
     )
+
+
+def gather_code() -> list[Path]:
+    """Return the code that joins the shards of an attack."""
+    return code(plugins.PACKAGE / "shards.py")
 
 
 def metrics_code(config: Config, dataset: str, model: str) -> list[Path]:

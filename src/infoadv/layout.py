@@ -28,6 +28,11 @@ def attack_file(run: Run) -> str:
     return f"results/attacks/{run.dataset}/{run.model}/{run.attack}.safetensors"
 
 
+def shard_files(run: Run, shards: int) -> list[str]:
+    """Return the shards of a run, which are there until they are gathered."""
+    return [f"results/shards/{run.dataset}/{run.model}/{run.attack}/{shard}.safetensors" for shard in range(shards)]
+
+
 def metrics_file(run: Run) -> str:
     """Return the metrics artefact of a run."""
     return f"results/metrics/{run.dataset}/{run.model}/{run.attack}.parquet"
@@ -94,6 +99,18 @@ class Job:
     size: int = 0
 
 
+def _attack_job(run: Run, shards: int, images: int) -> Job:
+    name = f"{run.dataset}/{run.model}/{run.attack}"
+    if shards == 1:
+        checkpoints, logs = [f"results/checkpoints/{name}.safetensors"], [f"logs/attack/{name}.log"]
+    else:
+        # A shard that is done is kept like the checkpoint of one that is not.
+        checkpoints = [f"results/checkpoints/{name}/{shard}.safetensors" for shard in range(shards)]
+        checkpoints += shard_files(run, shards)
+        logs = [f"logs/attack_shard/{name}/{shard}.log" for shard in range(shards)] + [f"logs/gather/{name}.log"]
+    return Job("attacks", name, (attack_file(run),), tuple(logs), tuple(checkpoints), images)
+
+
 def jobs(settings: Config) -> Iterator[Job]:
     """Yield what makes all tables and figures, stage by stage; downloads are left out."""
     for dataset in settings.datasets:
@@ -104,9 +121,7 @@ def jobs(settings: Config) -> Iterator[Job]:
         epochs = settings.models[model][dataset].get("training", {}).get("epochs", 0)
         yield Job("models", name, (model_file(dataset, model),), (f"logs/train/{name}.log",), checkpoints, epochs)
     for run in attacked(settings):
-        name = f"{run.dataset}/{run.model}/{run.attack}"
-        checkpoints = (f"results/checkpoints/{name}.safetensors",)
-        yield Job("attacks", name, (attack_file(run),), (f"logs/attack/{name}.log",), checkpoints, settings.images)
+        yield _attack_job(run, settings.attacks[run.attack].shards, settings.images)
     for run in settings.runs:
         name = f"{run.dataset}/{run.model}/{run.attack}"
         yield Job("metrics", name, (metrics_file(run),), (f"logs/metrics/{name}.log",))

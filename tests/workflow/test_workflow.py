@@ -151,6 +151,32 @@ def test_a_change_to_one_option_reruns_that_attack(finished, edited):
     assert {name for rule, name in planned(finished, "all") if rule == "attack"} == {"ddn", "noise"}
 
 
+def test_sharded_attacks_have_the_bytes_of_unsharded_ones(finished, tmp_path):
+    tree = tmp_path / "tree"
+    shutil.copytree(finished, tree)
+    text = (tree / CONFIG).read_text()
+    for label, shards in (("DDN", 3), ("Noise", 2)):
+        assert f"label: {label}," in text
+        text = text.replace(f"label: {label},", f"label: {label}, shards: {shards},")
+    (tree / CONFIG).write_text(text)
+    targets = [f"results/attacks/digits/standard/{name}.safetensors" for name in ("ddn", "noise")]
+    jobs = {("attack_shard", str(shard)) for shard in range(3)} | {("gather", "ddn"), ("gather", "noise")}
+    assert planned(tree, *targets) == jobs
+    succeed(tree, *targets)
+    for target in targets:
+        assert (tree / target).read_bytes() == (finished / target).read_bytes(), target
+    assert not [*(tree / "results" / "shards").rglob("*.safetensors")]
+    succeed(tree, "results/tables/runtime.csv")
+    assert "\n| digits/standard/ddn | 4 |" in (tree / "results" / "tables" / "runtime.md").read_text()
+    # The shards are gone: new file times still make nothing again, and a change of code makes them again.
+    for path in (tree / "src").rglob("*.py"):
+        path.touch()
+    assert "Nothing to be done" in succeed(tree, *targets)
+    code = tree / "src" / "infoadv" / "attacks" / "libraries.py"
+    code.write_text(code.read_text() + "\n# edited\n")
+    assert planned(tree, *targets) >= jobs
+
+
 def test_wrong_configurations_stop_in_one_line_before_anything_runs(finished, edited):
     edited(CONFIG, line="epoch: 8", old="epochs: 8")
     done = snakemake(finished, "all")

@@ -1,4 +1,4 @@
-# Attacks: one job each (data set, network, attack).
+# Attacks: one job each (data set, network, attack), or as many as it has shards and one that gathers them.
 
 
 rule attack:
@@ -15,6 +15,8 @@ rule attack:
         "logs/attack/{dataset}/{model}/{attack}.log",
     benchmark:
         "results/benchmarks/attack/{dataset}/{model}/{attack}.tsv"
+    wildcard_constraints:
+        attack=UNSHARDED,
     conda:
         "../../environment.yml"
     threads: cores(settings.threads["attack"])
@@ -32,6 +34,7 @@ rule attack:
         like=lambda wildcards, input: ["--like", *input.like] if input.like else [],
         # No output, because Snakemake deletes the outputs of a job that failed: after a kill, the attack goes on from here.
         resume="results/checkpoints/{dataset}/{model}/{attack}.safetensors",
+        shard=[],
     shell:
         "python -m infoadv attack"
         " --data {input.data:q}"
@@ -44,5 +47,42 @@ rule attack:
         " --threads {params.threads}"
         " {params.like:q}"
         " --resume {params.resume:q}"
+        " {params.shard:q}"
         " --out {output:q}"
         " > {log:q} 2>&1"
+
+
+use rule attack as attack_shard with:
+    output:
+        # Gone once they are gathered: they hold the same images as the attack, so keeping them would double its size. A
+        # change of code, input or parameter makes them again all the same, because Snakemake remembers what made them.
+        temp("results/shards/{dataset}/{model}/{attack}/{shard}.safetensors"),
+    log:
+        "logs/attack_shard/{dataset}/{model}/{attack}/{shard}.log",
+    benchmark:
+        "results/benchmarks/attack_shard/{dataset}/{model}/{attack}/{shard}.tsv"
+    wildcard_constraints:
+        attack=SHARDED,
+        shard=r"\d+",
+    params:
+        resume="results/checkpoints/{dataset}/{model}/{attack}/{shard}.safetensors",
+        shard=lambda wildcards: ["--shard", f"{wildcards.shard}/{settings.attacks[wildcards.attack].shards}"],
+
+
+rule gather:
+    input:
+        shards=shard_files,
+        code=as_inputs(configuration.gather_code()),
+    output:
+        "results/attacks/{dataset}/{model}/{attack}.safetensors",
+    log:
+        "logs/gather/{dataset}/{model}/{attack}.log",
+    benchmark:
+        "results/benchmarks/gather/{dataset}/{model}/{attack}.tsv"
+    wildcard_constraints:
+        attack=SHARDED,
+    conda:
+        "../../environment.yml"
+    threads: cores(1)
+    shell:
+        "python -m infoadv gather" " --out {output:q}" " {input.shards:q}" " > {log:q} 2>&1"

@@ -48,8 +48,8 @@ GPUS = int(
 
 
 def alternatives(names):
-    """Return a pattern that matches these names and nothing else."""
-    return "|".join(re.escape(name) for name in names)
+    """Return a pattern that matches these names and nothing else; without names it matches nothing at all."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
 wildcard_constraints:
@@ -127,6 +127,15 @@ def liked_file(wildcards):
     return [attack_file(configuration.Run(wildcards.dataset, wildcards.model, like))]
 
 
+UNSHARDED = alternatives(name for name, attack in settings.attacks.items() if attack.shards == 1)
+SHARDED = alternatives(name for name, attack in settings.attacks.items() if attack.shards > 1)
+
+
+def shard_files(wildcards):
+    run = configuration.Run(wildcards.dataset, wildcards.model, wildcards.attack)
+    return layout.shard_files(run, settings.attacks[run.attack].shards)
+
+
 # --- Metrics ------------------------------------------------------------------------------------------------
 LPIPS_BACKBONE = settings.metrics.get("lpips", {}).get("backbone", "reference")
 LPIPS_WEIGHTS = {
@@ -179,8 +188,16 @@ def computing_benchmarks():
     if "calibration" in settings.figures:
         files.append("results/benchmarks/calibration/mine.tsv")
     files += [f"results/benchmarks/train/{d}/{m}.tsv" for d, m in settings.trained()]
-    for stage, runs in (("attack", layout.attacked(settings)), ("metrics", settings.runs)):
-        files += [f"results/benchmarks/{stage}/{run.dataset}/{run.model}/{run.attack}.tsv" for run in runs]
+    for run in layout.attacked(settings):
+        job, shards = f"{run.dataset}/{run.model}/{run.attack}", settings.attacks[run.attack].shards
+        if shards == 1:
+            files.append(f"results/benchmarks/attack/{job}.tsv")
+        else:
+            files += [f"results/benchmarks/attack_shard/{job}/{shard}.tsv" for shard in range(shards)]
+            files.append(f"results/benchmarks/gather/{job}.tsv")
+    files += [
+        f"results/benchmarks/metrics/{run.dataset}/{run.model}/{run.attack}.tsv" for run in settings.runs
+    ]
     if settings.flow:
         files += [
             f"results/benchmarks/flow/{settings.flow.dataset}/{name}.tsv" for name in settings.flow.parts()

@@ -7,7 +7,6 @@ adversarial; that 8-bit image is the result on which all metrics are taken.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 from collections.abc import Callable
@@ -19,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from infoadv import artifacts, data, models, plugins
+from infoadv import artifacts, data, dependencies, factory, models, plugins, shards
 from infoadv.attacks import AttackError, CountingModel, batch_view, margin
-from infoadv.progress import Progress
+from infoadv.attacks.pieces import in_pieces
+from infoadv.progress import Progress, clear_line
 
 #: Largest factor tried, and the ratio between the factors of the first sweep; BISECTIONS then refine.
 MAX_FACTOR = 16.0
@@ -176,14 +176,6 @@ def _attack_chunk(
     return {name: value.cpu().contiguous().numpy() for name, value in columns.items()}
 
 
-def _join(parts: list[dict[str, np.ndarray]], count: int) -> dict[str, np.ndarray]:
-    # The last chunk is padded; trace_step belongs to the run and not to an image.
-    return {
-        name: parts[0][name] if name == "trace_step" else np.concatenate([part[name] for part in parts])[:count]
-        for name in parts[0]
-    }
-
-
 def run(
     data_path: str | Path,
     model_path: str | Path,
@@ -196,13 +188,19 @@ def run(
     out: str | Path,
     like: str | Path | None = None,
     resume: str | Path | None = None,
+    shard: tuple[int, int] | None = None,
 ) -> None:
     """Attack the first ``images`` correctly classified test images and write the attack artefact.
 
     ``model_path`` is ``.../{data set}/{model}.safetensors``: its place names both. ``specification`` holds ``name``,
     ``method``, ``options`` and optionally ``target``; ``like`` is the attack artefact whose L2
     norms a control takes over; ``resume`` a file that holds the chunks done so far, so that a killed attack goes on.
+    With ``shard`` (K, N) only the chunks of the K-th of N shards run, from 0, and ``out`` becomes one of the files that
+    :func:`infoadv.shards.gather` joins. Chunks that ran in smaller pieces, because the GPU was out of memory, are in the
+    header as ``pieces``: the size of the largest piece by the number of the chunk.
     """
+    place, count = shard or (0, 1)
+    numbers = shards.chunks_of(place, count, -(-images // chunk))
     device = torch.device(device)
     dataset, _ = data.load(data_path)
     model, model_header = models.load(model_path, device)
@@ -212,49 +210,13 @@ def run(
             f"{model_path}: was trained on another data set than {data_path}; remove it and run again."
         )
     inputs: dict[str, str | Path] = {"data": data_path, "model": model_path}
-    indices = select(model, dataset, images, seed, device, str(model_path))
+    selected = select(model, dataset, images, seed, device, str(model_path))
     norms = None
     if like is not None:
         inputs["like"] = like
-        norms = _norms_of(like, indices, dataset)
+        norms = _norms_of(like, selected, dataset)
     attack = plugins.load("attacks", specification["method"])
 
-    identity = artifacts.canonical_json(
-        {
-            "specification": specification,
-            "seed": seed,
-            "chunk": chunk,
-            "images": images,
-            "device": device.type,
-            "inputs": {role: artifacts.file_digest(path) for role, path in inputs.items()},
-            "code": _code_digest(),
-            "threads": torch.get_num_threads(),
-        }
-    )
-    parts = _resumed(resume, identity)
-    chunks = -(-len(indices) // chunk)
-    before = min(len(parts) * chunk, len(indices))
-    progress = Progress(len(indices), "images", done=before, note=_success(parts, before))
-    for number in range(len(parts), chunks):
-        where = np.arange(number * chunk, (number + 1) * chunk) % len(indices)
-        parts.append(
-            _attack_chunk(
-                attack,
-                specification,
-                model,
-                dataset,
-                indices[where],
-                None if norms is None else norms[where],
-                seed,
-                device,
-                partial(_say_passes, progress, f"chunk {number + 1}/{chunks}"),
-            )
-        )
-        if resume is not None and number + 1 < chunks:
-            _save_resume(resume, identity, parts)
-        done = min((number + 1) * chunk, len(indices))
-        progress.update(done, _success(parts, done))
-    columns = _join(parts, len(indices))
     header = artifacts.provenance(
         "attack",
         specification,
@@ -267,7 +229,47 @@ def run(
         model=Path(model_path).stem,
         estimator=specification.get("estimator", ""),
     )
-    artifacts.save_tensors(out, {"index": indices, "label": dataset.y_test[indices], **columns}, header)
+    header_of_shard = shards.header_of_shard(
+        header,
+        place,
+        count,
+        chunks=len(numbers),
+        images=images,
+        threads=torch.get_num_threads(),
+        processor=_processor(device),
+        code=_code_digest(specification["method"], model_header),
+    )
+    # Chunks of another specification, code, input or machine must not meet in one artefact; a commit elsewhere is none.
+    identity = artifacts.canonical_json({**header_of_shard, "commit": None})
+    parts, pieces = _resumed(resume, identity)
+    indices = selected[numbers.start * chunk : numbers.stop * chunk]
+
+    def attack_places(where: np.ndarray, on_pass: Callable[[CountingModel], None]) -> dict[str, np.ndarray]:
+        own_norms = None if norms is None else norms[where]
+        return _attack_chunk(attack, specification, model, dataset, selected[where], own_norms, seed, device, on_pass)
+
+    before = min(len(parts) * chunk, len(indices))
+    progress = Progress(len(indices), "images", done=before, note=_success(parts, before))
+    for number in range(len(parts), len(numbers)):
+        # The last chunk is padded with the first images.
+        where = np.arange(numbers[number] * chunk, (numbers[number] + 1) * chunk) % images
+        on_pass = partial(_say_passes, progress, f"chunk {number + 1}/{len(numbers)}")
+        results, size = in_pieces(partial(attack_places, on_pass=on_pass), where)
+        if size < chunk:
+            pieces[str(numbers[number])] = size
+            clear_line()
+            print(
+                f"out of memory with {chunk} images at once: chunk {numbers[number]} ran {size} at a time",
+                file=sys.stderr,
+            )
+        parts.append(shards.join(results))
+        if resume is not None and number + 1 < len(numbers):
+            _save_resume(resume, identity, parts, pieces)
+        done = min((number + 1) * chunk, len(indices))
+        progress.update(done, _success(parts, done))
+    columns = {"index": indices, "label": dataset.y_test[indices], **shards.join(parts, len(indices))}
+    own = header if shard is None else header_of_shard
+    artifacts.save_tensors(out, columns, {**own, **({"pieces": pieces} if pieces else {})})
     if resume is not None:
         Path(resume).unlink(missing_ok=True)
 
@@ -282,11 +284,25 @@ def _say_passes(progress: Progress, chunk: str, model: CountingModel) -> None:
         progress.alive(f"{chunk}: {int(model.forwards.max())} forward passes")
 
 
-def _code_digest() -> str:
-    # Chunks of two versions of the code must not meet in one artefact. The whole package is more than an attack depends
-    # on; a chunk that is computed again for nothing costs less than one that is wrong.
-    files = [plugins.PACKAGE / "artifacts.py", *sorted(plugins.PACKAGE.glob("*/*.py"))]
-    return hashlib.sha256("".join(map(artifacts.file_digest, files)).encode()).hexdigest()
+def _processor(device: torch.device) -> str:
+    """Return what kernels are chosen by: the name of the GPU, or the vector instructions of the CPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+
+
+def _code_digest(method: str, model_header: dict[str, Any]) -> str:
+    """Return the digest of the files that the workflow lists as code of this attack (``infoadv.config.attack_code``)."""
+
+    def network(header: dict[str, Any]) -> list[Path]:
+        specification = header["specification"]
+        if "factory" in specification:
+            return factory.sources(specification["factory"])
+        if "architecture" in specification:
+            return [plugins.source_file("models", specification["architecture"])]
+        return [file for member in specification.get("members", ()) for file in network(header["members"][member])]
+
+    return dependencies.digest(
+        plugins.PACKAGE / "device.py", Path(__file__), plugins.source_file("attacks", method), *network(model_header)
+    )
 
 
 def _norms_of(like: str | Path, indices: np.ndarray, dataset: data.Dataset) -> np.ndarray:
@@ -297,24 +313,24 @@ def _norms_of(like: str | Path, indices: np.ndarray, dataset: data.Dataset) -> n
     return np.sqrt((change**2).sum((1, 2, 3)) / 255**2).astype(np.float32)
 
 
-def _resumed(resume: str | Path | None, identity: str) -> list[dict[str, np.ndarray]]:
+def _resumed(resume: str | Path | None, identity: str) -> tuple[list[dict[str, np.ndarray]], dict[str, int]]:
     if resume is None or not Path(resume).is_file():
-        return []
+        return [], {}
     try:
         tensors, header = artifacts.load_tensors(resume, "resume")
     except artifacts.ArtifactError:
-        return []
-    # Chunks of another specification, code or input are of no use here: the attack starts again.
+        return [], {}
     if header["specification"] != {"identity": identity}:
-        return []
+        return [], {}
     print(f"resumed after {header['chunks']} chunks", file=sys.stderr, flush=True)
-    return [
+    parts = [
         {name.split(".", 1)[1]: array for name, array in tensors.items() if name.startswith(f"{number}.")}
         for number in range(header["chunks"])
     ]
+    return parts, header["pieces"]
 
 
-def _save_resume(resume: str | Path, identity: str, parts: list[dict[str, np.ndarray]]) -> None:
+def _save_resume(resume: str | Path, identity: str, parts: list[dict[str, np.ndarray]], pieces: dict[str, int]) -> None:
     tensors = {f"{number}.{name}": array for number, part in enumerate(parts) for name, array in part.items()}
-    header = artifacts.provenance("resume", {"identity": identity}, chunks=len(parts))
+    header = artifacts.provenance("resume", {"identity": identity}, chunks=len(parts), pieces=pieces)
     artifacts.save_tensors(resume, tensors, header)

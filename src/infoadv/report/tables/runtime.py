@@ -37,8 +37,15 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
         ]
         for row in frame.to_dict("records")
     ]
+    sharded = _sharded(frame)
+    shard_lines = [_summary(str(attack), jobs) for attack, jobs in frame.loc[sharded.index].groupby(sharded, sort=True)]
     job_names = ["Rule", "Job", "Seconds", "CPU (s)", "Peak memory (MB)"]
-    markdown = f"{markdown_table(names, lines)}\n### Jobs\n\n{markdown_table(job_names, jobs, left=2)}"
+    markdown = markdown_table(names, lines)
+    if shard_lines:
+        markdown += (
+            f"\n### Sharded attacks, shards and gathering\n\n{markdown_table(['Attack', *names[1:]], shard_lines)}"
+        )
+    markdown += f"\n### Jobs\n\n{markdown_table(job_names, jobs, left=2)}"
     caption = "Run time of the pipeline by rule, as measured by Snakemake on the machine that made this report."
     return Table(frame, markdown, latex_table(names, [("", lines)], caption, "runtime"))
 
@@ -65,6 +72,12 @@ def _read(path: Path) -> list[dict[str, Any]]:
         }
         for row in table.to_dict("records")
     ]
+
+
+def _sharded(frame: pd.DataFrame) -> pd.Series:
+    """Return the attack of each job of a sharded attack, {data set}/{model}/{attack}; other jobs are left out."""
+    jobs = frame["wildcards"].where(frame["rule"] != "attack_shard", frame["wildcards"].str.rsplit("/", n=1).str[0])
+    return jobs[frame["rule"].isin(["attack_shard", "gather"])]
 
 
 def _cell(row: Mapping[Any, Any], column: str) -> float:

@@ -1,0 +1,75 @@
+"""What code of this package a file runs: itself and what it imports, directly or through others.
+
+Read from the sources by :mod:`ast`; nothing is imported, so the Snakefile can ask as well.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from infoadv import plugins
+from infoadv.artifacts import file_digest
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """Return the syntax tree of a file, an empty one where there is no such file."""
+    return ast.parse(path.read_text(encoding="utf-8")) if path.is_file() else ast.Module([], [])
+
+
+def _module_file(module: str) -> Path | None:
+    """Return the file of a module of this package, or None if there is no such module."""
+    base = plugins.PACKAGE.joinpath(*module.split(".")[1:])
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@cache
+def _imports(path: Path) -> frozenset[Path]:
+    """Return the files of this package that ``path`` imports itself, anywhere in it; of a user's file nothing is asked."""
+    if not path.is_relative_to(plugins.PACKAGE):
+        return frozenset()
+    package = ("infoadv", *path.relative_to(plugins.PACKAGE).parent.parts)
+    modules: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parent = ".".join((*package[: len(package) - node.level + 1], node.module or "") if node.level else ())
+            base = parent.rstrip(".") if node.level else (node.module or "")
+            modules.add(base)
+            # `from infoadv.report import style` names a module, `from infoadv import InfoadvError` does not.
+            modules.update(f"{base}.{alias.name}" for alias in node.names)
+    files: set[Path] = set()
+    for module in modules:
+        parts = module.split(".")
+        if parts[0] == "infoadv" and (len(parts) == 1 or _module_file(module) is not None):
+            # Importing a module runs the __init__ of every package above it.
+            above = (_module_file(".".join(parts[:depth])) for depth in range(1, len(parts) + 1))
+            files.update(file for file in above if file is not None)
+    return frozenset(files)
+
+
+def code(*entries: Path) -> list[Path]:
+    """Return ``entries`` and every file of this package that they import, directly or through others, sorted.
+
+    These are the code inputs of a rule: editing one of them reruns the rule, editing any other file does not.
+    """
+    found: set[Path] = set()
+    waiting = list(entries)
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting.extend(_imports(path))
+    return sorted(found)
+
+
+def digest(*entries: Path) -> str:
+    """Return the digest of what :func:`code` returns: equal for two results that the same code made."""
+    return hashlib.sha256("".join(map(file_digest, code(*entries))).encode()).hexdigest()
