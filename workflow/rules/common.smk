@@ -12,7 +12,7 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
 )
 
-from infoadv import InfoadvError
+from infoadv import InfoadvError, onerun
 from infoadv import config as configuration
 from infoadv import layout
 from infoadv.layout import attack_file, metrics_file, model_file
