@@ -48,6 +48,7 @@ def _named_file(text: str) -> tuple[str, str]:
 def _prepared_device(arguments: argparse.Namespace) -> str:
     from infoadv import device
 
+    device.acquire_gpu(arguments.device)
     device.configure(arguments.threads)
     return device.resolve(arguments.device)
 
