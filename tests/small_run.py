@@ -84,7 +84,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
     end = time.monotonic() + LIMIT
     while not condition():
         assert time.monotonic() < end, f"waited {LIMIT} s for {what}"
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def end(session: int) -> None:

@@ -24,13 +24,19 @@ pytestmark = [
 
 #: What is killed, in turn: everything; Snakemake alone, so that its jobs live on; one job alone.
 KINDS = ("all", "snakemake", "job")
+#: Jobs of the small run, and the most of them that begin before a kill.
+ALL_JOBS, MOST_JOBS = 9, 3
 
 
-def kill(process, kind, seconds, rng):
-    """Kill a run after so many seconds; return the stages that ran then, or None if the run was over before.
+def kill(process, kind, jobs, seconds, rng):
+    """Kill a run so many seconds after so many jobs began; return the stages that ran then, or None if it was over before.
 
     A run of which one job is killed ends by itself, and must say that it failed.
     """
+    begun = set()
+    small_run.wait_until(
+        lambda: begun.update(small_run.stages(process.pid)) or len(begun) >= jobs or process.poll() is not None, "a job"
+    )
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
     if kind == "job":
@@ -70,13 +76,16 @@ def test_after_every_kill_the_same_command_makes_the_same_bytes(undisturbed, tmp
             while done < kills and not finished:
                 process = small_run.start(folder)
                 sessions.append(process.pid)
-                kind, moment = KINDS[done % len(KINDS)], rng.uniform(0, seconds / 2)
-                ran = kill(process, kind, moment, rng)
+                kind = KINDS[done % len(KINDS)]
+                # Counted in jobs, because the machine may be busier now than during the undisturbed run.
+                jobs, moment = rng.randrange(MOST_JOBS + 1), rng.uniform(0, seconds / ALL_JOBS)
+                ran = kill(process, kind, jobs, moment, rng)
                 finished = ran is None
                 if not finished:
                     done += 1
                     print(
-                        f"kill {done}: {kind} after {moment:.1f} s, during {', '.join(ran) or 'planning'}", flush=True
+                        f"kill {done}: {kind}, {moment:.1f} s after job {jobs}, in {', '.join(ran) or 'no job'}",
+                        flush=True,
                     )
             small_run.succeed(folder)
             # Jobs whose Snakemake was killed may still be at work, and must change nothing any more.

@@ -1,5 +1,7 @@
 # What the rules share: the checked configuration, paths, code inputs, threads. Everything here runs at each parse, also in
 # every cluster job, so nothing here imports torch.
+import functools
+import json
 import math
 import re
 import shutil
@@ -12,7 +14,7 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
 )
 
-from infoadv import InfoadvError, onerun
+from infoadv import InfoadvError, existing, onerun
 from infoadv import config as configuration
 from infoadv import layout
 from infoadv.layout import attack_file, metrics_file, model_file
@@ -81,6 +83,28 @@ def cores(wanted):
     else:
         real = os.cpu_count() or 1
     return min(offered, math.ceil(wanted * max(1, offered / real)))
+
+
+def check_existing(dag):
+    """Check every artefact that is there already and that a job of this run reads."""
+    digest = functools.cache(existing.artifacts.file_digest)
+    for job in dag.jobs:
+        if (
+            dag.needrun(job)
+            or not any(map(dag.needrun, dag.depending[job]))
+            or job.params.get("spec") is None
+        ):
+            continue
+        for path in job.output:
+            if Path(path).suffix in (".safetensors", ".parquet"):
+                existing.check(
+                    path,
+                    specification=json.loads(job.params.spec),
+                    seed=job.params.get("seed"),
+                    names=job.wildcards_dict,
+                    inputs=[file for file in job.input if not file.endswith(".py")],
+                    digest=digest,
+                )
 
 
 # --- Data ---------------------------------------------------------------------------------------------------
