@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import socket
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -235,6 +237,25 @@ def test_a_writer_that_fails_the_first_time_leaves_no_file(path):
     with pytest.raises(ValueError, match="JSON"):
         save(path, content, header() | {"accuracy": math.nan})
     assert not path.exists()
+
+
+def test_a_disk_that_is_full_is_named_and_leaves_the_old_file(path):
+    content = write(path).read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) // 2, before[1]))
+    try:
+        with pytest.raises(ArtifactError) as caught:
+            write(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert f"{path}: cannot be written (File too large); make room" in str(caught.value)
+    assert path.read_bytes() == content
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_other_errors_of_a_writer_are_passed_on(path):
+    with pytest.raises(FileNotFoundError, match="elsewhere"), artifacts.atomic_path(path):
+        Path("elsewhere/missing").read_text()
 
 
 def test_text_has_newline_ends(tmp_path):

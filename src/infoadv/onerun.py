@@ -3,7 +3,7 @@
 The main process of a run holds a lock on ``.snakemake/infoadv.lock``, which the kernel drops when it dies. Jobs do not
 inherit the lock: after `kill -9` of the main process they may live on, and must not keep the next run out. The file holds
 the name of the run, which jobs know from the environment: a job whose run is no longer the one that has the folder may
-have been started under another configuration, so it throws its result away.
+have been started under another configuration, so it throws its result away, and ends without a failure.
 """
 
 from __future__ import annotations

@@ -85,6 +85,10 @@ def cores(wanted):
     return min(offered, math.ceil(wanted * max(1, offered / real)))
 
 
+# The wildcards that the provenance of an artefact holds as well.
+NAMES = ("dataset", "model", "attack")
+
+
 def check_existing(dag):
     """Check every artefact that is there already and that a job of this run reads."""
     digest = functools.cache(existing.artifacts.file_digest)
@@ -101,7 +105,7 @@ def check_existing(dag):
                     path,
                     specification=json.loads(job.params.spec),
                     seed=job.params.get("seed"),
-                    names=job.wildcards_dict,
+                    names={name: value for name, value in job.wildcards_dict.items() if name in NAMES},
                     inputs=[file for file in job.input if not file.endswith(".py")],
                     digest=digest,
                 )
