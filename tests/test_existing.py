@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -90,3 +92,10 @@ def test_inputs_that_were_removed_are_not_asked_for(made):
 def test_a_damaged_one(made):
     made["a"].write_bytes(made["a"].read_bytes()[:-9])
     refused(check_model, made, str(made["a"]), "truncated")
+
+
+def test_a_file_from_the_future(made):
+    existing.check_times([*made.values(), "not/yet/there"])
+    os.utime(made["a"], (time.time() + 3600,) * 2)
+    with pytest.raises(artifacts.ArtifactError, match=r"a\.safetensors: is dated in the future"):
+        existing.check_times(made.values())

@@ -7,11 +7,15 @@ configuration meant to be there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from infoadv import artifacts
+
+#: Seconds by which the clocks of one network may differ.
+_TOLERANCE = 60
 
 
 def check(
@@ -46,4 +50,18 @@ def check(
         if made_from not in present:
             raise artifacts.ArtifactError(
                 f"{path}: was made from another {role} than is there now; remove it and run again, or put the {role} back."
+            )
+
+
+def check_times(files: Iterable[str | Path]) -> None:
+    """Raise ``ArtifactError`` if a file is dated in the future, as it is after the clock was set back.
+
+    When a job has ended, Snakemake throws its result away if it is older than what it was made from.
+    """
+    now = time.time()
+    for path in map(Path, files):
+        if path.exists() and path.stat().st_mtime > now + _TOLERANCE:
+            raise artifacts.ArtifactError(
+                f"{path}: is dated in the future; if the clock was set back, set it right, or give all such files the "
+                "present time: find . -newermt now -exec touch {} +"
             )

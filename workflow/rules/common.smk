@@ -90,7 +90,8 @@ NAMES = ("dataset", "model", "attack")
 
 
 def check_existing(dag):
-    """Check every artefact that is there already and that a job of this run reads."""
+    """Check what is there already and is read by a job of this run: its time, and of an artefact what it is."""
+    existing.check_times({file for job in dag.needrun_jobs() for file in job.input})
     digest = functools.cache(existing.artifacts.file_digest)
     for job in dag.jobs:
         if (
