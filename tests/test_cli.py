@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infoadv import InfoadvError, artifacts, cli, device
+from infoadv import InfoadvError, artifacts, cli, device, onerun
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = (
@@ -175,3 +175,13 @@ def test_python_dash_m_runs_the_same_and_reports_the_exit_status():
     done = subprocess.run([sys.executable, "-m", "infoadv", "show", "absent.parquet"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("infoadv: error: absent.parquet: no such file")
+
+
+def test_a_job_whose_run_is_over_writes_nothing_and_does_not_fail(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    onerun.LOCK.parent.mkdir()
+    onerun.LOCK.write_text("new process 2 on here")
+    monkeypatch.setenv(onerun.VARIABLE, "old process 1 on here")
+    assert cli.main(["data", "--spec", '{"source": "digits", "size": 16}', "--out", "digits.safetensors"]) == 0
+    assert "another run has begun in this folder (process 2 on here)" in capsys.readouterr().err
+    assert not Path("digits.safetensors").exists()

@@ -3,11 +3,13 @@
 Tensors travel as safetensors, rows as parquet, nothing as pickle: loading a file that somebody else made runs no
 code. A file carries one JSON document, its *provenance*: what made it (specification, seeds, package version and
 commit, library versions, device) and the digests of its inputs. It holds no clock time and no host name, so equal
-inputs give equal bytes. Writes are atomic: written beside the target, then renamed.
+inputs give equal bytes. Two digests in it make damage known: of the content and of the provenance itself. Writes are
+atomic: written beside the target, brought to the disk, then renamed.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,11 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from infoadv import InfoadvError, __version__, contents
+from infoadv import InfoadvError, __version__, contents, onerun
 
 #: Raised whenever the layout of an artefact changes, so that an old file is refused instead of misread.
-FORMAT = 1
+FORMAT = 2
+#: Written before provenance and rows had digests; still read.
+_WITHOUT_DIGESTS = 1
 _HEADER = "infoadv"
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
 class ArtifactError(InfoadvError):
@@ -56,17 +61,36 @@ def file_digest(path: str | Path, algorithm: str = "sha256") -> str:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path``; rename it to ``path`` if the block succeeds.
 
-    A reader therefore sees the old file or the new one, never half of one, also after a kill.
+    A reader therefore sees the old file or the new one, never half of one, also after a kill or a loss of power.
+
+    Raises
+    ------
+    ArtifactError
+        The disk is full, the folder is read-only, or the like.
+    RunError
+        This process belongs to a run that is over, and another one has begun in the working directory.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last, because writers choose a format by it.
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}{onerun.PARTIAL}{target.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            onerun.check()
+            # Renamed before its content is on the disk, a loss of power could leave an empty file of this name.
+            with open(temporary, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise ArtifactError(
+            f"{path}: cannot be written ({os.strerror(error.errno)}); make room or make the folder writable, then run the "
+            "same command again."
+        ) from error
 
 
 @cache
@@ -129,6 +153,33 @@ def _payload_digest(tensors: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def _rows_digest(table: Any) -> str:
+    """Return the digest of an Arrow table: of the names, types and values of its columns, not of how they are packed."""
+    import pyarrow
+
+    digest = hashlib.sha256()
+    for field, column in zip(table.schema, table.columns, strict=True):
+        digest.update(f"{field.name}:{field.type};".encode())
+        if pyarrow.types.is_primitive(field.type):
+            digest.update(np.ascontiguousarray(column.to_numpy()).data)
+        else:
+            digest.update(canonical_json(column.to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def _header_text(header: Mapping[str, Any], payload: str) -> str:
+    described = {**header, "payload": payload}
+    seal = hashlib.sha256(canonical_json(described).encode()).hexdigest()
+    return canonical_json({**described, "seal": seal})
+
+
+def _check_payload(path: str | Path, header: Mapping[str, Any], payload: str) -> None:
+    if payload != header.get("payload"):
+        raise ArtifactError(
+            f"{path}: content does not match its own digest (altered or damaged); remove it and run again."
+        )
+
+
 def save_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
     """Write named arrays and their provenance as one safetensors file, atomically."""
     from safetensors.numpy import save
@@ -136,7 +187,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, np.ndarray], header: Ma
     # Not ascontiguousarray, which gives a scalar one dimension.
     arrays = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
     # One metadata key only: safetensors keeps metadata in a hash map, so several would be written in random order.
-    metadata = {_HEADER: canonical_json({**header, "payload": _payload_digest(arrays)})}
+    metadata = {_HEADER: _header_text(header, _payload_digest(arrays))}
     with atomic_path(path) as temporary:
         # Not save_file, which leaves a file that only its owner may read.
         temporary.write_bytes(save(arrays, metadata=metadata))
@@ -148,9 +199,14 @@ def _check_header(path: str | Path, text: str | None, kind: str | None) -> dict[
     header = json.loads(text)
     if not isinstance(header, dict):
         raise ArtifactError(f"{path}: its provenance is no mapping; remove it and run again.")
-    if header.get("format") != FORMAT:
+    seal = header.pop("seal", None)
+    if header.get("format") not in (FORMAT, _WITHOUT_DIGESTS):
         raise ArtifactError(
             f"{path}: written in format {header.get('format')!r}, this version reads {FORMAT}; remove it and run again."
+        )
+    if header["format"] == FORMAT and seal != hashlib.sha256(canonical_json(header).encode()).hexdigest():
+        raise ArtifactError(
+            f"{path}: provenance does not match its own digest (altered or damaged); remove it and run again."
         )
     if kind is not None and header.get("kind") != kind:
         raise ArtifactError(f"{path}: holds a {header.get('kind')!r} artefact, a {kind!r} artefact is needed here.")
@@ -205,10 +261,7 @@ def load_tensors(path: str | Path, kind: str | None = None) -> tuple[dict[str, n
     """
     header = read_header(path, kind)
     tensors = load_foreign_tensors(path)
-    if _payload_digest(tensors) != header.get("payload"):
-        raise ArtifactError(
-            f"{path}: content does not match its own digest (altered or damaged); remove it and run again."
-        )
+    _check_payload(path, header, _payload_digest(tensors))
     _fitting(path, contents.check_tensors, header["kind"], tensors)
     return tensors, header
 
@@ -230,9 +283,8 @@ def save_rows(path: str | Path, frame: Any, header: Mapping[str, Any]) -> None:
     import pyarrow.parquet
 
     table = pyarrow.Table.from_pandas(frame, preserve_index=False)
-    table = table.replace_schema_metadata({_HEADER: canonical_json(header)})
+    table = table.replace_schema_metadata({_HEADER: _header_text(header, _rows_digest(table))})
     with atomic_path(path) as temporary:
-        # Without checksums a flipped bit is read as another number.
         pyarrow.parquet.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
@@ -247,12 +299,15 @@ def load_rows(path: str | Path, kind: str | None = None) -> tuple[Any, dict[str,
     try:
         with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
             _fitting(path, contents.check_table, path, file.metadata, file.schema_arrow)
+            table = file.read()
             # The metadata that pandas left there is not for us: what somebody else wrote into it decides nothing.
-            frame = file.read().to_pandas(ignore_metadata=True)
+            frame, payload = table.to_pandas(ignore_metadata=True), _rows_digest(table)
     except ArtifactError:
         raise
     except Exception as error:
         raise ArtifactError(f"{path}: truncated or damaged ({error}); remove it and run again.") from error
+    if header["format"] != _WITHOUT_DIGESTS:
+        _check_payload(path, header, payload)
     _fitting(path, contents.check_rows, header["kind"], frame)
     return frame, header
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from infoadv import InfoadvError, __version__
+from infoadv.onerun import RunError
 from infoadv.progress import clear_line
 
 DESCRIPTION = """\
@@ -55,6 +56,7 @@ def _named_file(text: str) -> tuple[str, str]:
 def _prepared_device(arguments: argparse.Namespace) -> str:
     from infoadv import device
 
+    device.acquire_gpu(arguments.device)
     device.configure(arguments.threads)
     return device.resolve(arguments.device)
 
@@ -442,6 +444,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         prepare_environment(arguments.threads)
         arguments.function(arguments)
+    except RunError as error:
+        # No failure: on a cluster, Snakemake would delete what the other run has made in the meantime.
+        clear_line()
+        print(f"infoadv: {error}", file=sys.stderr)
+        return 0
     except InfoadvError as error:
         clear_line()
         text = " ".join(str(error).split())

@@ -1,5 +1,7 @@
 # What the rules share: the checked configuration, paths, code inputs, threads. Everything here runs at each parse, also in
 # every cluster job, so nothing here imports torch.
+import functools
+import json
 import math
 import re
 import shutil
@@ -12,7 +14,7 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
 )
 
-from infoadv import InfoadvError
+from infoadv import InfoadvError, existing, onerun
 from infoadv import config as configuration
 from infoadv import layout
 from infoadv.layout import attack_file, metrics_file, model_file
@@ -81,6 +83,33 @@ def cores(wanted):
     else:
         real = os.cpu_count() or 1
     return min(offered, math.ceil(wanted * max(1, offered / real)))
+
+
+# The wildcards that the provenance of an artefact holds as well.
+NAMES = ("dataset", "model", "attack")
+
+
+def check_existing(dag):
+    """Check what is there already and is read by a job of this run: its time, and of an artefact what it is."""
+    existing.check_times({file for job in dag.needrun_jobs() for file in job.input})
+    digest = functools.cache(existing.artifacts.file_digest)
+    for job in dag.jobs:
+        if (
+            dag.needrun(job)
+            or not any(map(dag.needrun, dag.depending[job]))
+            or job.params.get("spec") is None
+        ):
+            continue
+        for path in job.output:
+            if Path(path).suffix in (".safetensors", ".parquet"):
+                existing.check(
+                    path,
+                    specification=json.loads(job.params.spec),
+                    seed=job.params.get("seed"),
+                    names={name: value for name, value in job.wildcards_dict.items() if name in NAMES},
+                    inputs=[file for file in job.input if not file.endswith(".py")],
+                    digest=digest,
+                )
 
 
 # --- Data ---------------------------------------------------------------------------------------------------
