@@ -15,6 +15,7 @@ os.environ.update(
 from infoadv import InfoadvError
 from infoadv import config as configuration
 from infoadv import layout
+from infoadv import resources as need
 from infoadv.layout import attack_file, metrics_file, model_file
 
 try:
@@ -81,6 +82,11 @@ def cores(wanted):
     else:
         real = os.cpu_count() or 1
     return min(offered, math.ceil(wanted * max(1, offered / real)))
+
+
+def larger(amount):
+    """Return a resource of ``amount(wildcards)`` that grows with each attempt; only a cluster or a given limit heeds it."""
+    return lambda wildcards, attempt: attempt * amount(wildcards)
 
 
 # --- Data ---------------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ rule profiles:
     threads: cores(settings.threads["metrics"])
     resources:
         gpu=GPUS,
+        mem_mb=larger(lambda wildcards: need.profiles_memory(settings, wildcards.model)),
+        runtime=larger(lambda wildcards: need.profiles_minutes(settings, wildcards.model)),
     params:
         spec=lambda wildcards: configuration.as_json(settings.flow.specification(wildcards.model)),
         seed=settings.seed,
