@@ -33,8 +33,10 @@ def wait_for(look: Callable[[], Found | None], what: str, run: subprocess.Popen[
 
 
 @contextlib.contextmanager
-def started(folder: Path, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the whole pipeline in ``folder`` and yield its process; what it prints goes to ``folder``/run.log."""
+def started(
+    folder: Path, *arguments: str, target: str = "all", config: Path = CONFIG, **variables: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the pipeline in ``folder`` and yield its process; what it prints goes to ``folder``/run.log."""
     folder.mkdir(exist_ok=True)
     # What the developer has set, or the cluster that the tests run on, must not decide what is tested.
     kept = {
@@ -42,8 +44,8 @@ def started(folder: Path, *arguments: str, **variables: str) -> Iterator[subproc
         for name, value in os.environ.items()
         if name not in {"INFOADV_DATA", "SNAKEMAKE_PROFILE"} and not name.startswith(("SLURM_", "SBATCH_"))
     }
-    command = [sys.executable, "-m", "snakemake", "all", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--directory", str(folder), "--configfile", str(CONFIG), *arguments]
+    command = [sys.executable, "-m", "snakemake", target, "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--directory", str(folder), "--configfile", str(config), *arguments]
     with open(folder / "run.log", "wb") as log:
         # In a session of its own: signals meant for its jobs must not reach the tests.
         run = subprocess.Popen(

@@ -54,6 +54,10 @@ GresTypes=gpu
 NodeName=node NodeHostname={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=64000 Gres=gpu:2
 PartitionName=main Nodes=node Default=YES MaxTime=INFINITE State=UP
 """
+# The executor's job steps drop SLURM_CONF, and srun would look for /etc/slurm/slurm.conf.
+SRUN = """#!/bin/sh
+SLURM_CONF={folder}/slurm.conf exec {srun} "$@"
+"""
 GPUS = "NodeName=node Name=gpu File=/dev/null\nNodeName=node Name=gpu File=/dev/zero\n"
 
 
@@ -81,10 +85,16 @@ class Slurm:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.variables = {"SLURM_CONF": str(folder / "slurm.conf")}
+        self.variables = {
+            "SLURM_CONF": str(folder / "slurm.conf"),
+            "PATH": os.pathsep.join([str(folder / "bin"), os.environ.get("PATH", os.defpath)]),
+        }
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
-        for name in ("state", "spool"):
+        for name in ("state", "spool", "bin"):
             (folder / name).mkdir(parents=True)
+        srun = folder / "bin" / "srun"
+        srun.write_text(SRUN.format(folder=folder, srun=program("srun")))
+        srun.chmod(0o755)
         text = CONFIGURATION.format(
             folder=folder,
             host=socket.gethostname().split(".")[0],

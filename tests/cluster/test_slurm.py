@@ -52,7 +52,9 @@ def test_with_a_job_killed_and_a_node_lost_it_makes_the_same_bytes(slurm, local,
     assert "TresPerJob" not in table
     assert memory(table) < memory(first)
 
-    kept = {path.parent.relative_to(folder / "logs" / "slurm").as_posix() for path in folder.glob("logs/slurm/**/*.log")}
+    kept = {
+        path.parent.relative_to(folder / "logs" / "slurm").as_posix() for path in folder.glob("logs/slurm/**/*.log")
+    }
     assert {"rule_train/digits_standard", "rule_attack/digits_standard_ddn", "rule_table_quality"} <= kept
 
 
