@@ -19,7 +19,7 @@ rule attack:
         "../../environment.yml"
     threads: cores(settings.threads["attack"])
     resources:
-        gpu=GPUS,
+        gpu=gpus,
         mem_mb=larger(lambda wildcards: need.attack_memory(settings, settings.images)),
         runtime=larger(
             lambda wildcards: need.attack_minutes(

@@ -17,7 +17,7 @@ rule profiles:
         "../../environment.yml"
     threads: cores(settings.threads["metrics"])
     resources:
-        gpu=GPUS,
+        gpu=gpus,
         mem_mb=larger(lambda wildcards: need.profiles_memory(settings, wildcards.model)),
         runtime=larger(lambda wildcards: need.profiles_minutes(settings, wildcards.model)),
     params:

@@ -35,7 +35,7 @@ rule metrics:
         "../../environment.yml"
     threads: cores(settings.threads["metrics"])
     resources:
-        gpu=GPUS,
+        gpu=gpus,
         mem_mb=larger(lambda wildcards: need.metrics_memory(settings)),
         runtime=larger(lambda wildcards: need.metrics_minutes(settings)),
     params:
