@@ -48,6 +48,8 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 SlurmdTimeout=5
 KillWait=2
+# How busy this machine is must not decide whether a job ends in time.
+OverTimeLimit=UNLIMITED
 # Jobs are remembered to the end of the test.
 MinJobAge=86400
 GresTypes=gpu
@@ -140,7 +142,7 @@ class Slurm:
         """Return what Slurm knows of the jobs with this comment (the plugin's: rule and wildcards), first to last."""
         lines = self._ask("scontrol", "show", "job", "--oneliner").splitlines()
         jobs = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
-        return sorted((job for job in jobs if job["Comment"] == comment), key=lambda job: int(job["JobId"]))
+        return sorted((job for job in jobs if job.get("Comment") == comment), key=lambda job: int(job["JobId"]))
 
     def crash_node(self) -> None:
         """Kill the node daemon and all that runs under it, as a loss of power does, and wait until it is missed."""
