@@ -11,13 +11,16 @@ pytest.importorskip(
 
 pytestmark = pytest.mark.workflow
 
-SUBMIT = ROOT / "tests" / "cluster" / "submit.sh"
+#: Without profiles/default, which is for one machine.
+CLUSTER = (
+    *("--executor", "cluster-generic", "--jobs", "2", "--workflow-profile", "none"),
+    *("--cluster-generic-submit-cmd", str(ROOT / "tests" / "cluster" / "submit.sh")),
+)
 
 
 def test_with_a_job_killed_it_makes_the_same_bytes(local, tmp_path):
     folder = tmp_path / "run"
-    cluster = ("--executor", "cluster-generic", "--cluster-generic-submit-cmd", str(SUBMIT), "--jobs", "2")
-    with started(folder, *cluster, "--retries", "1", "--nolock", "--seconds-between-status-checks", "1") as run:
+    with started(folder, *CLUSTER, "--retries", "1", "--nolock", "--seconds-between-status-checks", "1") as run:
         interrupted_attack(folder, "mi_masking", run)
         printed = finish(run, folder)
     assert_same(folder, local)
@@ -28,9 +31,8 @@ def test_with_a_job_killed_it_makes_the_same_bytes(local, tmp_path):
 def test_downloads_stay_where_snakemake_runs(tmp_path):
     # Nothing listens there: the download fails at once, in this process and not in a job.
     nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
-    cluster = ("--executor", "cluster-generic", "--cluster-generic-submit-cmd", str(SUBMIT), "--jobs", "2")
     target, config = "results/downloads/mnist", ROOT / "config" / "paper.yaml"
-    with started(tmp_path, *cluster, target=target, config=config, **nowhere) as run:
+    with started(tmp_path, *CLUSTER, target=target, config=config, **nowhere) as run:
         assert run.wait(timeout=LIMIT) != 0
     printed = (tmp_path / "run.log").read_text()
     assert "localrule fetch_mnist" in printed
