@@ -16,7 +16,7 @@ from typing import TypeVar
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "tests" / "cluster" / "config.yaml"
 #: Seconds after which a run or a state that is waited for has failed.
-LIMIT = 1800
+LIMIT = 3600
 Found = TypeVar("Found")
 
 
