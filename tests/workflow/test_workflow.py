@@ -146,6 +146,11 @@ def test_a_change_to_a_label_runs_no_attack(finished, edited):
     assert not {"attack", "metrics", "train"} & jobs
 
 
+def test_a_change_to_what_jobs_ask_a_cluster_for_runs_nothing(finished, edited):
+    edited("src/infoadv/resources.py", line="PASS = 0.04\n", old="PASS = 0.02\n")
+    assert "Nothing to be done" in succeed(finished, "all")
+
+
 def test_a_change_to_one_option_reruns_that_attack(finished, edited):
     edited(CONFIG, line="options: {steps: 21}", old="options: {steps: 20}")
     assert {name for rule, name in planned(finished, "all") if rule == "attack"} == {"ddn", "noise"}

@@ -21,7 +21,13 @@ rule attack:
         "../../environment.yml"
     threads: cores(settings.threads["attack"])
     resources:
-        gpu=GPUS,
+        gpu=gpus,
+        mem_mb=larger(lambda wildcards: need.attack_memory(settings, settings.images)),
+        runtime=larger(
+            lambda wildcards: need.attack_minutes(
+                settings, wildcards.dataset, wildcards.attack, settings.images
+            )
+        ),
     params:
         spec=lambda wildcards: configuration.as_json(
             settings.attacks[wildcards.attack].specification(wildcards.dataset)

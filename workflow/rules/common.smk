@@ -17,6 +17,7 @@ os.environ.update(
 from infoadv import InfoadvError, existing, onerun
 from infoadv import config as configuration
 from infoadv import layout
+from infoadv import resources as need
 from infoadv.layout import attack_file, metrics_file, model_file
 
 try:
@@ -41,12 +42,15 @@ if DATA_ROOT:
 # A model artefact names the factory of its network; jobs call those of the configuration and no other.
 os.environ.update(INFOADV_FACTORIES=",".join(settings.factories()))
 
-# Jobs that want a GPU take turns (resources.gpu in profiles/default). On a machine without one, `device: auto` runs on the
-# CPU and asks for none.
-GPUS = int(
-    settings.device == "cuda"
-    or (settings.device == "auto" and (workflow.non_local_exec or shutil.which("nvidia-smi") is not None))
-)
+
+def gpus(wildcards):
+    """Return how many GPUs a job that runs a network asks for; profiles/default lets those of one machine take turns.
+
+    On a machine without one, `device: auto` runs on the CPU and asks for none. A function, because Snakemake learns after
+    parsing whether jobs go to a cluster.
+    """
+    possible = workflow.non_local_exec or shutil.which("nvidia-smi") is not None
+    return int(settings.device == "cuda" or (settings.device == "auto" and possible))
 
 
 def alternatives(names):
@@ -110,6 +114,9 @@ def check_existing(dag):
                     inputs=[file for file in job.input if not file.endswith(".py")],
                     digest=digest,
                 )
+def larger(amount):
+    """Return a resource of ``amount(wildcards)`` that grows with each attempt; only a cluster or a given limit heeds it."""
+    return lambda wildcards, attempt: attempt * amount(wildcards)
 
 
 # --- Data ---------------------------------------------------------------------------------------------------

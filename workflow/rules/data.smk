@@ -34,6 +34,9 @@ rule dataset:
     conda:
         "../../environment.yml"
     threads: cores(1)
+    resources:
+        mem_mb=larger(lambda wildcards: need.BASE),
+        runtime=larger(lambda wildcards: need.START),
     params:
         spec=lambda wildcards: configuration.as_json(settings.datasets[wildcards.dataset]),
         root=root_arguments,

@@ -25,6 +25,9 @@ for figure, stem in drawn_figures():
         conda:
             "../../environment.yml"
         threads: cores(1)
+        resources:
+            mem_mb=larger(lambda wildcards: need.report_memory(settings)),
+            runtime=larger(lambda wildcards: need.report_minutes(settings)),
         params:
             figure=figure,
             # A function, because Snakemake looks for wildcards in plain text, and a label may hold braces.

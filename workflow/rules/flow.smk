@@ -17,7 +17,9 @@ rule profiles:
         "../../environment.yml"
     threads: cores(settings.threads["metrics"])
     resources:
-        gpu=GPUS,
+        gpu=gpus,
+        mem_mb=larger(lambda wildcards: need.profiles_memory(settings, wildcards.model)),
+        runtime=larger(lambda wildcards: need.profiles_minutes(settings, wildcards.model)),
     params:
         spec=lambda wildcards: configuration.as_json(settings.flow.specification(wildcards.model)),
         seed=settings.seed,

@@ -35,7 +35,9 @@ rule metrics:
         "../../environment.yml"
     threads: cores(settings.threads["metrics"])
     resources:
-        gpu=GPUS,
+        gpu=gpus,
+        mem_mb=larger(lambda wildcards: need.metrics_memory(settings)),
+        runtime=larger(lambda wildcards: need.metrics_minutes(settings)),
     params:
         spec=configuration.as_json(settings.metrics),
         seed=settings.seed,
@@ -68,6 +70,9 @@ rule calibration:
     conda:
         "../../environment.yml"
     threads: cores(settings.threads["metrics"])
+    resources:
+        mem_mb=larger(lambda wildcards: need.BASE),
+        runtime=larger(lambda wildcards: need.calibration_minutes(settings)),
     params:
         spec=configuration.as_json(settings.calibration or {}),
         seed=settings.seed,

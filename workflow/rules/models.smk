@@ -19,7 +19,12 @@ rule train:
         "../../environment.yml"
     threads: cores(settings.threads["training"])
     resources:
-        gpu=GPUS,
+        gpu=gpus,
+        # Once more at each attempt, as elsewhere. What the data set is made of is known when it is there.
+        mem_mb=lambda wildcards, input, attempt: attempt * need.training_memory(settings, input.size_mb),
+        runtime=lambda wildcards, input, attempt: (
+            attempt * need.training_minutes(settings, wildcards.dataset, wildcards.model, input.size_mb)
+        ),
     params:
         spec=lambda wildcards: configuration.as_json(settings.models[wildcards.model][wildcards.dataset]),
         origin=origin_arguments,

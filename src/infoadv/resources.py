@@ -1,0 +1,147 @@
+"""What jobs ask a cluster for: megabytes of memory and minutes of run time, in proportion to their work.
+
+The rates are measured ones, rounded up: of the embedded default (64 images) and of ``results/reference`` (100 images), one
+thread each, on two cores of x86-64 that did other work as well. What was seen stands beside each constant. Networks differ
+by two orders of magnitude and machines by one, so a request errs on the large side. A job that runs out of memory or time
+all the same asks for more at its next attempt; training and attacks then go on where they were.
+
+No torch here: the Snakefile asks, in every cluster job again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from infoadv.config import Config
+
+#: Minutes for what each job does first: start Snakemake, import, read the inputs. Seen: 5 to 30 s.
+START = 10
+#: How many times faster than one core a GPU trains and attacks, at least. An assumption: none has been measured.
+GPU_SPEED = 20
+
+#: Seconds per image and forward-backward pass of an attack. Seen: 0.0005 (small_cnn) to 0.012 (JSMA on fitnet4).
+PASS = 0.02
+#: Seconds per megabyte of data set and epoch. Seen: 0.4 (deep_conv) to 1.2 (fitnet4) on the 185 MB of CIFAR-10.
+EPOCH = 3.0
+#: Seconds per image that all metrics take. Seen: 0.08.
+METRICS = 0.3
+#: Seconds per image and attack that is followed in one network. Seen: 0.8 (fitnet4, two estimators).
+FOLLOWED = 3.0
+#: Seconds per point of the calibration. Seen: 0.25.
+POINT = 2.0
+#: Seconds per image and attack of a table or figure. Seen: 0.002.
+ROW = 0.01
+
+#: Megabytes of Python, torch and a data set. Seen: 560 to 900 on a CPU, 1,560 with the metrics.
+BASE = 2000
+#: Megabytes that the libraries of CUDA add. An assumption.
+CUDA = 3000
+#: Megabytes per image of a chunk. Seen: 1 to 6 (residual network of width 32); width 64 keeps twice as much.
+CHUNK_IMAGE = 16
+#: Megabytes per attacked image of a job. Its artefact has 0.016, of which a job holds up to three copies.
+IMAGE = 0.05
+#: Megabytes of training per megabyte of data set. Seen: 10 on CIFAR-10 beside the 560 that every job has.
+DATA = 15
+
+#: Options whose product is the number of passes, and that number where none of them is given: JSMA took 11 to 330.
+_PASSES = ("steps", "search_steps", "binary_search_steps", "trials", "candidates")
+_UNKNOWN = 1000
+#: What recipes that have a name leave out of the options.
+_PRESETS = {
+    "uae_projection": {"steps": 1000},
+    "uae_conv": {"steps": 1000},
+    "uae_binary": {"steps": 1000, "search_steps": 9},
+}
+
+
+def passes(options: Mapping[str, Any]) -> int:
+    """Return how many forward-backward passes an attack with these options takes at most, per image.
+
+    >>> passes({"steps": 100, "binary_search_steps": 9})
+    900
+    >>> passes({"epsilon": "smallest", "steps": 40, "trials": 12}), passes({"epsilon": 0.3, "steps": 40, "trials": 12})
+    (480, 40)
+    """
+    options = {**_PRESETS.get(options.get("preset", ""), {}), **options}
+    if "like" in options:
+        # A control looks at no gradient.
+        return 1
+    idle = set()
+    if isinstance(options.get("epsilon"), int | float):
+        # A named budget is tried once.
+        idle.add("trials")
+    if options.get("search") in ("decoupled", "primal_dual"):
+        idle.add("search_steps")
+    given = [name for name in _PASSES if name in options]
+    return math.prod(options[name] for name in given if name not in idle) if given else _UNKNOWN
+
+
+def _minutes(config: Config, seconds: float, on_device: bool = True) -> int:
+    fast = on_device and config.device != "cpu"
+    return START + math.ceil(seconds / (GPU_SPEED if fast else 1) / 60)
+
+
+def _memory(config: Config, working: float) -> int:
+    return math.ceil(BASE + (config.device != "cpu") * CUDA + working)
+
+
+def attack_minutes(config: Config, dataset: str, attack: str, images: int) -> int:
+    """Return the run time of a job that runs one attack on ``images`` images."""
+    return _minutes(config, images * passes(config.attacks[attack].options[dataset]) * PASS)
+
+
+def attack_memory(config: Config, images: int) -> int:
+    """Return the memory of a job that attacks ``images`` images, a chunk at a time."""
+    return _memory(config, config.chunk * CHUNK_IMAGE + images * IMAGE)
+
+
+def training_minutes(config: Config, dataset: str, model: str, data_mb: float) -> int:
+    """Return the run time of a job that trains a network on a data set of ``data_mb`` megabytes and measures it."""
+    # Measuring it takes as long as an epoch; so does a network that was trained elsewhere.
+    return _minutes(config, (1 + config.models[model][dataset]["training"].get("epochs", 0)) * data_mb * EPOCH)
+
+
+def training_memory(config: Config, data_mb: float) -> int:
+    """Return the memory of a job that trains a network on a data set of ``data_mb`` megabytes."""
+    return _memory(config, data_mb * DATA)
+
+
+def metrics_minutes(config: Config) -> int:
+    """Return the run time of a job that measures one attack; most metrics are as slow on a GPU as beside it."""
+    return _minutes(config, config.images * METRICS, on_device=False)
+
+
+def metrics_memory(config: Config) -> int:
+    """Return the memory of a job that measures one attack."""
+    return _memory(config, 1000 + config.images * IMAGE)
+
+
+def profiles_minutes(config: Config, model: str) -> int:
+    """Return the run time of a job that follows every part of the study through one network."""
+    parts = config.flow.parts()[model] if config.flow else []
+    return _minutes(config, len(parts) * config.images * FOLLOWED, on_device=False)
+
+
+def profiles_memory(config: Config, model: str) -> int:
+    """Return the memory of a job that follows every part of the study through one network."""
+    parts = config.flow.parts()[model] if config.flow else []
+    return _memory(config, 2000 + len(parts) * config.images * IMAGE)
+
+
+def calibration_minutes(config: Config) -> int:
+    """Return the run time of the calibration of MINE."""
+    grid = config.calibration or {}
+    points = math.prod(len(grid.get(key, ())) for key in ("dimensions", "samples", "rhos")) * grid.get("seeds", 1)
+    return _minutes(config, points * POINT, on_device=False)
+
+
+def report_minutes(config: Config) -> int:
+    """Return the run time of a table or figure: its intervals are resampled over the images of every attack."""
+    return _minutes(config, len(config.runs) * config.images * ROW, on_device=False)
+
+
+def report_memory(config: Config) -> int:
+    """Return the memory of a table or figure: 400 MB seen, and the resamples of the images as 8-byte numbers, three times."""
+    return math.ceil(1000 + 3 * 8e-6 * config.images * config.statistics["bootstrap"])
