@@ -28,8 +28,9 @@ rule examples:
         "../../environment.yml"
     threads: cores(1)
     params:
-        spec=configuration.as_json(
-            {"figure": settings.figures.get("examples", {}), **settings.presentation}
+        # A function, because Snakemake looks for wildcards in plain text, and a label may hold braces.
+        spec=lambda wildcards: configuration.as_json(
+            {"figure": settings.figures["examples"], **settings.presentation}
         ),
     shell:
         "python -m infoadv figure examples"
