@@ -22,7 +22,7 @@ p { max-width: 65rem; }
 label { display: inline-block; padding: 0.3rem 0; color: #475569; }
 input { font: inherit; width: 18rem; margin: 0 0.6rem; padding: 0.15rem 0.4rem; }
 table { border-collapse: collapse; margin: 0.4rem 0 1rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.2rem 0.7rem 0.2rem 0; text-align: left; vertical-align: top; }
+th, td { padding: 0.2rem 1rem 0.2rem 0; text-align: left; vertical-align: top; }
 th { border-bottom: 2px solid #94a3b8; background: white; position: sticky; top: 0; vertical-align: bottom; }
 td { border-bottom: 1px solid #e2e8f0; }
 tbody tr:hover { background: #f1f5f9; }

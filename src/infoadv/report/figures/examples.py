@@ -106,12 +106,12 @@ def _run(
         raise InfoadvError(f"{path}: the examples figure has no metrics of it; give it the metric artefact as well.")
     rows, attack = metrics[model, name], attack_of(name, specification)
     indices, labels = pictures.first(loaded[0]["index"], loaded[0]["label"], count)
-    wrong = int(rows["success"].sum())
+    share = f"{int(rows['success'].sum())} of {len(rows)} images"
     return _Run(
         dataset,
         model,
         attack,
-        f"{wrong} of {len(rows)} images {'misclassified' if attack.control else 'succeed'}",
+        f"{share} are misclassified" if attack.control else f"succeeds on {count_of}",
         indices,
         labels,
         [np.moveaxis(x_test[index], 0, -1) / 255 for index in indices],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,8 +32,8 @@ _SHORT = 12
 def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     """Return the table from artefacts of any kind.
 
-    ``made_from`` names the files among the inputs whose digests an artefact holds as those of its own inputs; of a file that
-    is not among them, or is not the one that was used, it gives the digest.
+    ``made_from`` names the files among the inputs, without ``results/`` and suffix, whose digests an artefact holds as those
+    of its own inputs; of a file that is not among them, or is not the one that was used, it gives the digest.
     """
     digests = {path: artifacts.file_digest(path) for path in inputs}
     files = {digest: path for path, digest in digests.items()}
@@ -63,6 +64,11 @@ def _short(digest: str) -> str:
     return f"{commit[:_SHORT]}-{changed}" if changed else commit[:_SHORT]
 
 
+def _name(path: str) -> str:
+    """Return a file's path as far as it tells one artefact from another."""
+    return os.path.splitext(path)[0].removeprefix("results/")
+
+
 def _record(path: str, digest: str, files: Mapping[str, str]) -> dict[str, str]:
     header = artifacts.read_header(path)
     asked = hashlib.sha256(artifacts.canonical_json(header["specification"]).encode()).hexdigest()
@@ -71,7 +77,9 @@ def _record(path: str, digest: str, files: Mapping[str, str]) -> dict[str, str]:
         "file": path,
         "sha256": digest,
         "specification_sha256": asked,
-        "made_from": ", ".join(files.get(made, f"{role} {_short(made)}") for role, made in header["inputs"].items()),
+        "made_from": ", ".join(
+            _name(files[made]) if made in files else f"{role} {_short(made)}" for role, made in header["inputs"].items()
+        ),
         "version": header["version"],
         "commit": header["commit"] or "none",
         "seed": str(header.get("seed", "")),
