@@ -111,7 +111,7 @@ def _run(
         dataset,
         model,
         attack,
-        f"{share} are misclassified" if attack.control else f"succeeds on {count_of}",
+        f"{share} are misclassified" if attack.control else f"succeeds on {share}",
         indices,
         labels,
         [np.moveaxis(x_test[index], 0, -1) / 255 for index in indices],
