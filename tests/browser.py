@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 #: Seconds that one answer may take; a loaded machine is slow.
-PATIENCE = 60.0
+PATIENCE = 240.0
 
 
 def executable() -> str | None:
