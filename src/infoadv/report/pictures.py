@@ -63,6 +63,12 @@ def first(index: Iterable[int], label: Iterable[int], count: int) -> tuple[list[
     return [one for one, _ in chosen[:count]], [of for _, of in chosen[:count]]
 
 
+def require(path: str, indices: Sequence[int], labels: Sequence[int], images: int, classes: int) -> None:
+    """Raise ``InfoadvError`` unless the data set at ``path``, of so many images and classes, holds these."""
+    if max(indices) >= images or max(labels) >= classes:
+        raise InfoadvError(f"{path}: the attacks are on images that it does not hold; give the data set they are on.")
+
+
 def example(loaded: Loaded, x_test: np.ndarray, index: int, metrics: pd.DataFrame | None) -> Example:
     """Return what an attack artefact holds of test image ``index``; ``metrics`` are its rows, by index."""
     tensors = loaded[0]

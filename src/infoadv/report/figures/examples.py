@@ -64,7 +64,8 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Itera
     names = [str(name) for name in header["class_names"]]
     metrics = dict(map(_metrics, metric_paths))
     # Of the artefacts themselves, which are large, one is in memory at a time.
-    runs = [_run(path, tensors["x_test"], metrics, count, specification) for path in attack_paths]
+    held = data_path, tensors["x_test"], len(names)
+    runs = [_run(path, held, metrics, count, specification) for path in attack_paths]
     scales = {
         model: pictures.scale(run.examples for run in runs if run.model == model) for model in {r.model for r in runs}
     }
@@ -95,7 +96,7 @@ def _metrics(path: str) -> tuple[tuple[str, str], pd.DataFrame]:
 
 def _run(
     path: str,
-    x_test: np.ndarray,
+    held: tuple[str, np.ndarray, int],
     metrics: Mapping[tuple[str, str], pd.DataFrame],
     count: int,
     specification: Mapping[str, Any],
@@ -106,6 +107,8 @@ def _run(
         raise InfoadvError(f"{path}: the examples figure has no metrics of it; give it the metric artefact as well.")
     rows, attack = metrics[model, name], attack_of(name, specification)
     indices, labels = pictures.first(loaded[0]["index"], loaded[0]["label"], count)
+    data_path, x_test, classes = held
+    pictures.require(data_path, indices, labels, len(x_test), classes)
     share = f"{int(rows['success'].sum())} of {len(rows)} images"
     return _Run(
         dataset,

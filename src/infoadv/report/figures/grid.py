@@ -39,10 +39,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     attacks = _chosen(found, wanted.get("attacks"), specification)
     metrics = _metrics(metric_paths, model, [attack.name for attack in attacks])
     indices, labels = _images(found, attacks, int(wanted.get("images", 4)))
-    if max(indices) >= len(x_test) or max(labels) >= len(names):
-        raise InfoadvError(
-            f"{data_path}: the attacks are on images that it does not hold; give the data set they are on."
-        )
+    pictures.require(data_path, indices, labels, len(x_test), len(names))
     shown = {
         (attack.name, index): pictures.example(found[attack.name], x_test, index, metrics.get(attack.name))
         for attack in attacks
