@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 CORES ?= 8
+# Another configuration: make report CONFIG=config/paper.yaml
+CONFIG ?=
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) all $(if $(CONFIG),--configfile $(CONFIG))
 
 .PHONY: help all test lint report options lock clean
 
@@ -11,13 +14,13 @@ help:
 	@echo "make all      set up .venv, then run the benchmark on the embedded default"
 	@echo "make test     set up .venv, then run the tests"
 	@echo "make lint     check style, types and workflow"
-	@echo "make report   write report.html from what make all made"
+	@echo "make report   make all that is missing, then write report.html"
 	@echo "make options  write the reference in config/README.md from the schemas"
 	@echo "make lock     pin the newest versions in requirements.lock (needs uv)"
 	@echo "make clean    remove results, figures and logs; reference results stay"
 
 all: $(STAMP)
-	$(BIN)/snakemake --cores $(CORES) all
+	$(SNAKEMAKE)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
@@ -30,7 +33,7 @@ lint: $(STAMP)
 	$(BIN)/snakemake --lint
 
 report: all
-	$(BIN)/snakemake all --report report.html
+	$(SNAKEMAKE) --report report.html --report-stylesheet workflow/report/report.css
 
 options: $(STAMP)
 	$(BIN)/python -m infoadv options --write config/README.md

@@ -1,10 +1,12 @@
-"""Shared by all tests: one thread, and two artefacts that take a moment to make."""
+"""Shared by all tests: one thread, two artefacts that take a moment to make, and a run of the pipeline."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+
+import pipeline
 
 # Before torch is imported: tests are small, and their sums must not depend on the number of cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -41,6 +43,14 @@ def trained_model(digits_data, tmp_path_factory):
         out=folder / "small.safetensors",
     )
     return folder / "small.safetensors"
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Return a copy of the repository in which everything has been made."""
+    tree = pipeline.copy_tree(tmp_path_factory.mktemp("tree"))
+    pipeline.succeed(tree, "all")
+    return tree
 
 
 def pytest_collection_modifyitems(items):

@@ -12,7 +12,7 @@ import pytest
 
 from infoadv import InfoadvError, artifacts
 from infoadv.report import figures, style
-from infoadv.report.figures import grid
+from infoadv.report.figures import examples, grid
 from report_artifacts import save_calibration, save_results
 
 ATTACKS: dict[str, dict[str, Any]] = {
@@ -73,6 +73,54 @@ def test_grid_does_not_repeat_a_class_before_all_were_shown(paths: dict[str, lis
     inputs = of(paths, "digits", "data", "attack", "metrics")
     _, frame = grid.draw(inputs, specification(images=11, attacks=["cw"]) | {"dataset": "digits"})
     assert sorted(frame["label"][:10]) == list(range(10))
+
+
+def test_examples_are_a_picture_for_each_attack_on_each_network(tmp_path: Path) -> None:
+    targets = (("photos", "standard", 3), ("photos", "robust", 3))
+    attacks = {"cw": {}, "weak": {"success": 0.0}, "noise": {"success": 0.0}}
+    made = save_results(tmp_path, attacks, targets, size=32)
+    inputs = [*made["data"], *made["attack"], *made["metrics"]]
+    spec = specification(images=3)
+    spec["attacks"]["noise"] = {"label": "noise", "color_index": 9, "control": True}
+    for folder in ("one", "two"):
+        figures.draw("examples", inputs, spec, tmp_path / folder, tmp_path / f"{folder}.csv")
+    frame = pd.read_csv(tmp_path / "one.csv")
+    drawn = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*"))
+    assert drawn == sorted(Path(model) / f"{name}.png" for _, model, _ in targets for name in attacks)
+    for path in drawn:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
+        assert (tmp_path / "one" / path).stat().st_size < 60_000
+    # All attacks on a network show the same images, at one factor.
+    for _, part in frame.groupby("model"):
+        assert part.groupby("attack")["index"].apply(list).tolist() == [[0, 1, 2]] * 3
+        assert part["scale"].nunique() == 1
+    stored = pd.read_parquet(next(path for path in inputs if path.endswith("photos/robust/cw.parquet")))
+    shown = frame[(frame["model"] == "robust") & (frame["attack"] == "cw")]
+    np.testing.assert_allclose(shown["l2"], stored["l2"][:3])
+    assert shown["prediction"].tolist() == stored["prediction"][:3].tolist()
+    with pytest.raises(InfoadvError, match=r"cw\.safetensors: the examples figure has no metrics"):
+        figures.draw("examples", [*made["data"], *made["attack"]], spec, tmp_path / "three", tmp_path / "three.csv")
+
+
+def test_an_example_shows_clean_adversarial_and_perturbation_and_who_failed(tmp_path: Path) -> None:
+    attacks = {"weak": {"success": 0.0}, "noise": {"success": 0.0}}
+    made = save_results(tmp_path, attacks, (("digits", "standard", 1),))
+    spec = specification(images=1)
+    spec["attacks"]["noise"] = {"label": "noise", "color_index": 9, "control": True}
+    with style.applied():
+        pairs, frame = examples.draw([*made["data"], *made["attack"], *made["metrics"]], spec)
+        drawn = dict(pairs)
+    written = {name: " ".join(text.get_text() for text in figure.texts) for name, figure in drawn.items()}
+    assert "failed" in written["standard/weak"]
+    assert "failed" not in written["standard/noise"]
+    assert "control" in written["standard/noise"]
+    tensors, _ = artifacts.load_tensors(made["attack"][0])
+    clean = artifacts.load_tensors(made["data"][0])[0]["x_test"][0, 0] / 255
+    adversarial = tensors["adversarial_8bit"][0, 0] / 255
+    wanted = clean, adversarial, np.clip(0.5 + frame["scale"][0] * (adversarial - clean), 0, 1)
+    for image, pixels in zip(drawn["standard/weak"].images, wanted, strict=True):
+        inside = np.asarray(image.get_array())[2:-2, 2:-2]
+        np.testing.assert_allclose(inside[::7, ::7, 0], pixels)
 
 
 def test_tradeoff(paths: dict[str, list[str]], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infoadv import InfoadvError
-from infoadv.report import tables
+from infoadv import InfoadvError, artifacts
+from infoadv.report import page, tables
+from infoadv.report.rendering import Cell, markdown_table
 from report_artifacts import save_calibration, save_metrics, save_model, save_results
 
 COLUMNS = [
@@ -276,9 +278,42 @@ def test_runtime_adds_up_the_shards_of_an_attack(tmp_path: Path) -> None:
     assert "Sharded" not in (tmp_path / "runtime.md").read_text()
 
 
+def test_provenance_names_the_files_that_an_artefact_was_made_from(tmp_path: Path) -> None:
+    model = save_model(tmp_path / "models" / "digits" / "standard.safetensors")
+    header = {"libraries": ("scipy",), "device": "cuda", "seed": 3}
+    for name, given in {"known": model, "lost": __file__}.items():
+        made = artifacts.provenance("attack", {"name": name}, inputs={"model": given}, **header)
+        artifacts.save_tensors(tmp_path / f"{name}.safetensors", {"index": np.zeros(1)}, made)
+    paths = [model, *(str(tmp_path / f"{name}.safetensors") for name in ("known", "lost"))]
+    tables.write("provenance", paths, {}, tmp_path)
+    frame = pd.read_csv(tmp_path / "provenance.csv", keep_default_na=False).set_index("file")
+    assert frame.loc[paths[1], "made_from"] == model.removesuffix(".safetensors")
+    assert frame.loc[paths[2], "made_from"] == f"model {artifacts.file_digest(__file__)[:12]}"
+    assert frame.loc[model, "sha256"] == artifacts.file_digest(model)
+    assert frame.loc[paths[1], ["kind", "device"]].tolist() == ["attack", "cuda"]
+    assert frame["seed"].tolist() == [0, 3, 3]
+    assert "scipy " in frame.loc[paths[1], "libraries"]
+    # The two attacks differ in their specification alone.
+    assert frame["specification_sha256"].nunique() == 3
+    assert "| attack | 2 |" in (tmp_path / "provenance.md").read_text()
+
+
+def test_a_page_shows_what_the_markdown_says_and_runs_none_of_it(tmp_path: Path) -> None:
+    text = "Note <script>alert(1)</script>\n\n### digits, a\n\n"
+    text += markdown_table(["Attack", "L2"], [[Cell("C&W | <b>"), Cell("1.0", strong=True, home=True)]])
+    shown = page.html("a & b", text)
+    assert "<title>a &amp; b</title>" in shown
+    assert "<script>alert" not in shown
+    assert "<td" in shown
+    assert "C&amp;W | &lt;b&gt;</td>" in shown
+    assert "<strong>1.0</strong>\u2020" in shown
+    assert not re.search(r"(src|href)=|https?:", shown)
+
+
 def test_errors_say_what_to_do(three: list[str], spec: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(
-        InfoadvError, match="choose one of: claims, comparison, detection, profiles, quality, ranking, runtime, targets"
+        InfoadvError,
+        match="choose one of: claims, comparison, detection, profiles, provenance, quality, ranking, runtime, targets",
     ):
         tables.write("nosuch", three, spec, tmp_path)
     with pytest.raises(InfoadvError, match="given twice"):

@@ -413,7 +413,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         "table",
         _table,
-        "write a table as csv, md and tex",
+        "write a table as csv, md, tex and html",
         "infoadv table targets --spec '{}' --out-dir results/tables results/models/digits/standard.safetensors",
     )
     sub.add_argument("name", help="the table")

@@ -53,9 +53,14 @@ def attacked(settings: Config) -> list[Run]:
     return list(dict.fromkeys([*settings.runs, *settings.flow_runs()]))
 
 
+def attacked_datasets(settings: Config) -> list[str]:
+    """Return the data sets whose networks are attacked."""
+    return list(dict.fromkeys(run.dataset for run in settings.runs))
+
+
 def table_files(table: str) -> list[str]:
     """Return the forms of a table."""
-    return [f"results/tables/{table}.{suffix}" for suffix in ("csv", "md", "tex")]
+    return [f"results/tables/{table}.{suffix}" for suffix in ("csv", "md", "tex", "html")]
 
 
 def figure_files(stem: str) -> list[str]:
@@ -64,10 +69,10 @@ def figure_files(stem: str) -> list[str]:
 
 
 def drawn_figures(settings: Config) -> list[tuple[str, str]]:
-    """Return (figure, stem) of what is drawn: the image grid once a data set, every other figure once."""
-    drawn = [(name, name) for name in settings.figures if name != "grid"]
+    """Return (figure, stem) of what is drawn: the image grid once a data set, every other figure but the examples once."""
+    drawn = [(name, name) for name in settings.figures if name not in ("grid", "examples")]
     if "grid" in settings.figures:
-        drawn += [("grid", f"grid_{dataset}") for dataset in dict.fromkeys(run.dataset for run in settings.runs)]
+        drawn += [("grid", f"grid_{dataset}") for dataset in attacked_datasets(settings)]
     return drawn
 
 
@@ -135,3 +140,6 @@ def jobs(settings: Config) -> Iterator[Job]:
         yield Job("tables", table, tuple(table_files(table)), (f"logs/table/{table}.log",))
     for _, stem in drawn_figures(settings):
         yield Job("figures", stem, tuple(figure_files(stem)), (f"logs/figure/{stem}.log",))
+    for dataset in attacked_datasets(settings) if "examples" in settings.figures else ():
+        stem = f"examples_{dataset}"
+        yield Job("figures", stem, (f"results/tables/figure_{stem}.csv",), (f"logs/figure/{stem}.log",))

@@ -7,43 +7,14 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from infoadv import config, layout, status
-
-ROOT = Path(__file__).resolve().parents[2]
-CONFIG = "tests/workflow/config.yaml"
+from pipeline import CONFIG, command, environment, snakemake, succeed
 
 pytestmark = pytest.mark.workflow
-
-
-def environment():
-    # What the developer has set must not decide what is tested.
-    return {key: value for key, value in os.environ.items() if key not in {"INFOADV_DATA", "SNAKEMAKE_PROFILE"}}
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "snakemake", "--cores", "8", *arguments]
-
-
-def snakemake(tree, *arguments, config=CONFIG, **variables):
-    return subprocess.run(
-        [*command(*arguments), "--configfile", config],
-        cwd=tree,
-        env={**environment(), **variables},
-        capture_output=True,
-        text=True,
-    )
-
-
-def succeed(tree, *arguments):
-    done = snakemake(tree, *arguments)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
-    return done.stdout + done.stderr
 
 
 def planned(tree, *arguments):
@@ -56,23 +27,6 @@ def planned(tree, *arguments):
         if rule and rule[1] != "all":
             jobs.add((rule[1], wildcards[1].rpartition("=")[2] if wildcards else ""))
     return jobs
-
-
-def copy_tree(target):
-    for name in ("src", "workflow", "profiles", "config"):
-        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    (target / "tests" / "workflow").mkdir(parents=True)
-    for name in ("Snakefile", "environment.yml", CONFIG):
-        shutil.copy(ROOT / name, target / name)
-    return target
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """Return a copy of the repository in which everything has been made."""
-    tree = copy_tree(tmp_path_factory.mktemp("tree"))
-    succeed(tree, "all")
-    return tree
 
 
 @pytest.fixture
@@ -92,14 +46,15 @@ def edited(finished):
 
 
 def test_everything_is_made(finished):
-    for table in ("quality", "comparison", "targets", "runtime", "claims", "detection", "profiles"):
-        for suffix in ("csv", "md", "tex"):
+    for table in ("quality", "comparison", "targets", "runtime", "claims", "detection", "profiles", "provenance"):
+        for suffix in ("csv", "md", "tex", "html"):
             assert (finished / "results" / "tables" / f"{table}.{suffix}").stat().st_size
     figures = ("grid_digits", "tradeoff", "calibration", "convergence", "distributions", "cost")
     for figure in (*figures, "profiles_iterations", "profiles_attacks"):
         for suffix in ("pdf", "png"):
             assert (finished / "figures" / f"{figure}.{suffix}").stat().st_size
         assert (finished / "results" / "tables" / f"figure_{figure}.csv").stat().st_size
+    assert [path.name for path in finished.glob("figures/examples/digits/standard/ddn.*")] == ["ddn.png"]
     # Nothing half-written and no checkpoint stays behind.
     assert not [*finished.glob("results/**/.*"), *finished.glob("results/checkpoints/**/*.safetensors")]
 

@@ -241,6 +241,16 @@ def computing_benchmarks():
     return files
 
 
+def artefact_files():
+    """Return every artefact that a table or figure is made from, and those that these are made from."""
+    files = [layout.data_file(dataset) for dataset in settings.datasets]
+    files += [model_file(dataset, model) for dataset, model in settings.trained()]
+    files += [attack_file(run) for run in layout.attacked(settings)]
+    files += [metrics_file(run) for run in settings.runs]
+    files += [layout.CALIBRATION_FILE] if "calibration" in settings.figures else []
+    return files + flow_files()
+
+
 def table_inputs(table):
     """Return what a table is made from; a table that was added gets the metrics of every attack, or says what it wants."""
     if configuration.stage_inputs("tables", table)["stage"] == "flow":
@@ -249,6 +259,8 @@ def table_inputs(table):
         return [model_file(dataset, model) for dataset, model in settings.trained()]
     if table == "runtime":
         return computing_benchmarks()
+    if table == "provenance":
+        return artefact_files()
     return [metrics_file(run) for run in settings.runs]
 
 
@@ -258,7 +270,19 @@ def drawn_figures():
 
 
 def figure_files():
-    return [file for _, stem in drawn_figures() for file in layout.figure_files(stem)]
+    files = [file for _, stem in drawn_figures() for file in layout.figure_files(stem)]
+    if "examples" in settings.figures:
+        files += [f"figures/examples/{dataset}" for dataset in layout.attacked_datasets(settings)]
+    return files
+
+
+def pictured_inputs(dataset, runs):
+    """Return what pictures of the images of these runs are drawn from."""
+    return [layout.data_file(dataset), *map(attack_file, runs), *map(metrics_file, runs)]
+
+
+def example_inputs(wildcards):
+    return pictured_inputs(wildcards.dataset, settings.matching_runs({"dataset": wildcards.dataset}))
 
 
 def figure_inputs(figure, stem):
@@ -268,11 +292,7 @@ def figure_inputs(figure, stem):
     if figure == "grid":
         dataset = stem.removeprefix("grid_")
         _, runs = settings.grid(dataset)
-        return [
-            layout.data_file(dataset),
-            *map(attack_file, runs),
-            *map(metrics_file, runs),
-        ]
+        return pictured_inputs(dataset, runs)
     if figure == "calibration":
         return [layout.CALIBRATION_FILE]
     if figure == "convergence":
@@ -286,3 +306,27 @@ def figure_specification(figure, stem):
         options, _ = settings.grid(dataset)
         return {"figure": options, "dataset": dataset, **settings.presentation}
     return {"figure": settings.figures[figure], **settings.presentation_of("figures", figure)}
+
+
+def figure_labels(figure, stem):
+    """Return what the report lists of a figure, to choose by: the data set, network and attack that it shows."""
+    shown = {key: "all" for key in ("dataset", "model", "attack")}
+    if figure == "grid":
+        specification = figure_specification(figure, stem)
+        shown |= {"dataset": specification["dataset"], "model": specification["figure"]["model"]}
+    elif figure == "convergence":
+        shown |= vars(settings.matching_runs(settings.figures[figure])[0])
+    elif figure == "calibration":
+        shown = dict.fromkeys(shown, "none")
+    elif configuration.stage_inputs("figures", figure)["stage"] == "flow":
+        shown["dataset"] = settings.flow.dataset
+    return {
+        "figure": stem,
+        "data set": shown["dataset"],
+        "model": shown["model"],
+        "attack": shown["attack"],
+    }
+
+
+# The captions of the report tell what ran: the configuration with its defaults filled in.
+config.update(settings.values, statistics=settings.statistics)

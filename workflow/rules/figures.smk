@@ -15,9 +15,14 @@ for figure, stem in drawn_figures():
                 f"figures/{stem}.png",
                 caption=f"../report/{figure}.rst",
                 category="Figures",
-                labels={"figure": stem.replace("_", " ")},
+                labels=figure_labels(figure, stem),
             ),
-            numbers=f"results/tables/figure_{stem}.csv",
+            numbers=report(
+                f"results/tables/figure_{stem}.csv",
+                caption=f"../report/{figure}.rst",
+                category="Numbers",
+                labels={"csv of": f"figure {stem}"},
+            ),
         log:
             f"logs/figure/{stem}.log",
         benchmark:

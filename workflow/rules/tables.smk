@@ -1,4 +1,4 @@
-# Tables: each is one file of infoadv.report.tables, written as csv, md and tex.
+# Tables: each is one file of infoadv.report.tables, written as csv, md and tex, and as html for the report.
 
 
 for table in settings.tables():
@@ -13,11 +13,17 @@ for table in settings.tables():
             report(
                 f"results/tables/{table}.csv",
                 caption=f"../report/{table}.rst",
-                category="Tables",
-                labels={"table": table},
+                category="Numbers",
+                labels={"csv of": table},
             ),
             f"results/tables/{table}.md",
             f"results/tables/{table}.tex",
+            report(
+                f"results/tables/{table}.html",
+                caption=f"../report/{table}.rst",
+                category="Tables",
+                labels={"table": table},
+            ),
         log:
             f"logs/table/{table}.log",
         benchmark:

@@ -121,6 +121,12 @@ def save(figure: Figure, stem: str | Path) -> None:
         figure.savefig(path, metadata={"Software": None})
 
 
+def save_picture(figure: Figure, path: str | Path) -> None:
+    """Write a PNG at the figure's own resolution, atomically; equal figures give equal bytes."""
+    with artifacts.atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=figure.dpi, metadata={"Software": None})
+
+
 def plain(text: str) -> str:
     """Return a label as matplotlib should print it: a dollar sign is a dollar sign, not mathematics."""
     return text.replace("$", r"\$")

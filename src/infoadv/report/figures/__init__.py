@@ -1,5 +1,7 @@
 """Figures. Each is one file in this folder with ``draw(inputs, specification) -> (Figure, DataFrame)``.
 
+A figure of many pictures returns pairs (name, Figure) in the place of the one.
+
 The frame holds the numbers drawn and is stored beside the tables, so that a figure can be checked and redrawn without
 the artefacts. A new figure is one new file and its caption
 ``workflow/report/{name}.rst``; options of its own need an entry in ``workflow/schemas/config.schema.json``.
@@ -10,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from infoadv import artifacts, report
 from infoadv.report import rendering, style
@@ -24,6 +28,8 @@ def draw(
 ) -> None:
     """Draw a figure from artefacts into ``{out_stem}.pdf`` and ``.png``, and its numbers as CSV into ``numbers``.
 
+    One of many pictures goes into the folder ``out_stem``, each picture as ``{name}.png``.
+
     Raises
     ------
     InfoadvError
@@ -33,5 +39,9 @@ def draw(
     module = report.load("figures", name)
     with style.applied():
         figure, frame = module.draw(list(inputs), specification)
-        style.save(figure, out_stem)
+        if isinstance(figure, Figure):
+            style.save(figure, out_stem)
+        else:
+            for part, picture in figure:
+                style.save_picture(picture, Path(out_stem) / f"{part}.png")
     artifacts.write_text(numbers, rendering.csv(frame))

@@ -13,25 +13,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from infoadv import InfoadvError, artifacts
-from infoadv.report import style
+from infoadv.report import pictures, style
+from infoadv.report.pictures import Example, Loaded
 from infoadv.report.rows import Attack, attack_of, ordered, run_of
 
-_SCALES = (1, 2, 3, 5, 10, 20, 30, 50, 100)
 #: Inches.
 _MARGIN, _GAP, _LINE, _BETWEEN = 0.05, 0.03, 0.1, 0.1
 _LARGEST_CELL, _SMALLEST_CELL = 0.62, 0.55
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """One adversarial example: images in [0,1], channels last, and what is written under them."""
-
-    adversarial: np.ndarray
-    perturbation: np.ndarray
-    prediction: int | None
-    success: bool
-    l2: float
-    ssim: float
 
 
 def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:
@@ -44,27 +32,21 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     its own prediction: it cannot fail.
     """
     wanted = specification.get("figure") or {}
-    data_path, attack_paths, metric_paths = _by_kind(inputs)
+    data_path, attack_paths, metric_paths = pictures.by_kind(inputs, "grid")
     tensors, data_header = artifacts.load_tensors(data_path, "data")
     x_test, names = tensors["x_test"], data_header["class_names"]
     model, found = _attacks(attack_paths, specification.get("dataset"), wanted.get("model"))
     attacks = _chosen(found, wanted.get("attacks"), specification)
     metrics = _metrics(metric_paths, model, [attack.name for attack in attacks])
     indices, labels = _images(found, attacks, int(wanted.get("images", 4)))
-    if max(indices) >= len(x_test) or max(labels) >= len(names):
-        raise InfoadvError(
-            f"{data_path}: the attacks are on images that it does not hold; give the data set they are on."
-        )
+    pictures.require(data_path, indices, labels, len(x_test), len(names))
     shown = {
-        (attack.name, index): _example(found[attack.name], x_test, index, metrics.get(attack.name))
+        (attack.name, index): pictures.example(found[attack.name], x_test, index, metrics.get(attack.name))
         for attack in attacks
         for index in indices
     }
-    strengths = [
-        np.percentile(np.abs([shown[attack.name, index].perturbation for index in indices]), 99) for attack in attacks
-    ]
-    fitting = [scale for scale in _SCALES if scale * float(np.median(strengths)) <= 0.5]
-    scale = float(wanted.get("scale") or (fitting[-1] if fitting else _SCALES[0]))
+    fitting = pictures.scale([shown[attack.name, index] for index in indices] for attack in attacks)
+    scale = float(wanted.get("scale") or fitting)
     dataset = str(found[attacks[0].name][1]["dataset"])
     title = f"{dataset}, {model}: adversarial examples and their perturbations \u00d7 {scale:g} (mid-grey = 0)"
     figure = _compose(attacks, indices, labels, shown, x_test, names, scale, title)
@@ -87,21 +69,6 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
         ]
     )
     return figure, numbers
-
-
-Loaded = tuple[dict[str, np.ndarray], dict[str, Any]]
-
-
-def _by_kind(inputs: Sequence[str]) -> tuple[str, list[str], list[str]]:
-    kinds: dict[str, list[str]] = {"data": [], "attack": [], "metrics": []}
-    for path in inputs:
-        kind = artifacts.read_header(path)["kind"]
-        if kind not in kinds:
-            raise InfoadvError(f"{path}: a {kind!r} artefact has no place in the grid figure.")
-        kinds[kind].append(path)
-    if len(kinds["data"]) != 1:
-        raise InfoadvError(f"the grid figure needs one data artefact, {len(kinds['data'])} were given.")
-    return kinds["data"][0], kinds["attack"], kinds["metrics"]
 
 
 def _attacks(paths: Sequence[str], dataset: str | None, model: str | None) -> tuple[str, dict[str, Loaded]]:
@@ -142,39 +109,8 @@ def _images(found: Mapping[str, Loaded], attacks: Sequence[Attack], count: int) 
     everywhere = set.intersection(*(set(found[attack.name][0]["index"].tolist()) for attack in attacks))
     if not everywhere:
         raise InfoadvError("the grid figure's attacks share no image; run them on the same images.")
-    remaining = [
-        (int(index), int(label))
-        for index, label in zip(first["index"], first["label"], strict=True)
-        if int(index) in everywhere
-    ]
-    chosen: list[tuple[int, int]] = []
-    while remaining and len(chosen) < count:
-        seen: set[int] = set()
-        turn = []
-        for index, label in remaining:
-            if label not in seen:
-                seen.add(label)
-                turn.append((index, label))
-        chosen += turn
-        remaining = [pair for pair in remaining if pair not in turn]
-    chosen = chosen[:count]
-    return [index for index, _ in chosen], [label for _, label in chosen]
-
-
-def _example(loaded: Loaded, x_test: np.ndarray, index: int, metrics: pd.DataFrame | None) -> _Shown:
-    tensors = loaded[0]
-    position = int(np.flatnonzero(tensors["index"] == index)[0])
-    adversarial = tensors["adversarial_8bit"][position].astype(np.float64) / 255
-    perturbation = adversarial - x_test[index].astype(np.float64) / 255
-    row = None if metrics is None or index not in metrics.index else metrics.loc[index]
-    return _Shown(
-        np.moveaxis(adversarial, 0, -1),
-        np.moveaxis(perturbation, 0, -1),
-        None if row is None else int(row["prediction"]),
-        bool(tensors["success"][position] if row is None else row["success"]),
-        float(np.sqrt((perturbation**2).sum())),
-        float("nan") if row is None or "ssim" not in row else float(row["ssim"]),
-    )
+    held = [position for position, index in enumerate(first["index"].tolist()) if index in everywhere]
+    return pictures.first(first["index"][held], first["label"][held], count)
 
 
 @dataclass(frozen=True)
@@ -222,7 +158,7 @@ def _compose(
     attacks: Sequence[Attack],
     indices: Sequence[int],
     labels: Sequence[int],
-    shown: Mapping[tuple[str, int], _Shown],
+    shown: Mapping[tuple[str, int], Example],
     x_test: np.ndarray,
     names: Sequence[str],
     scale: float,
@@ -275,7 +211,7 @@ def _compose(
                 entry = shown[attack.name, index]
                 failed = not entry.success and not attack.control
                 picture(x, y, entry.adversarial, style.FAILED if failed else None)
-                delta = np.clip(0.5 + scale * entry.perturbation, 0, 1)
+                delta = pictures.visible(entry.perturbation, scale)
                 beside = (x + layout.cell + _GAP, y) if layout.beside else (x, y + layout.cell + _GAP)
                 picture(*beside, delta)
                 under = y + layout.cell * (1 if layout.beside else 2) + (0 if layout.beside else _GAP) + 0.02
@@ -285,7 +221,7 @@ def _compose(
 
 
 def _describe(
-    write: Any, x: float, y: float, entry: _Shown, names: Sequence[str], layout: _Layout, *, failed: bool
+    write: Any, x: float, y: float, entry: Example, names: Sequence[str], layout: _Layout, *, failed: bool
 ) -> None:
     if failed:
         write(x, y, "failed", color=style.FAILED, fontweight="bold")

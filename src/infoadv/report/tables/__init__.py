@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infoadv import report
-from infoadv.report import rendering
+from infoadv import artifacts, report
+from infoadv.report import page, rendering
 
 
 def write(name: str, inputs: Sequence[str], specification: Mapping[str, Any], out_dir: str | Path) -> None:
-    """Write ``{name}.csv``, ``{name}.md`` and ``{name}.tex`` into ``out_dir`` from artefacts.
+    """Write ``{name}.csv``, ``{name}.md``, ``{name}.tex`` and, for the report, ``{name}.html`` into ``out_dir``.
 
     Raises
     ------
     InfoadvError
         There is no such table, or an input is missing, damaged or of another kind.
     """
-    rendering.write(report.load("tables", name).build(list(inputs), specification), name, out_dir)
+    table = report.load("tables", name).build(list(inputs), specification)
+    rendering.write(table, name, out_dir)
+    artifacts.write_text(Path(out_dir) / f"{name}.html", page.html(name, table.markdown))
