@@ -22,10 +22,10 @@ rule attack:
     threads: cores(settings.threads["attack"])
     resources:
         gpu=gpus,
-        mem_mb=larger(lambda wildcards: need.attack_memory(settings, settings.images)),
+        mem_mb=larger(lambda wildcards: need.attack_memory(settings, images_of_job(wildcards))),
         runtime=larger(
             lambda wildcards: need.attack_minutes(
-                settings, wildcards.dataset, wildcards.attack, settings.images
+                settings, wildcards.dataset, wildcards.attack, images_of_job(wildcards)
             )
         ),
     params:
@@ -90,5 +90,8 @@ rule gather:
     conda:
         "../../environment.yml"
     threads: cores(1)
+    resources:
+        mem_mb=larger(lambda wildcards: need.attack_memory(settings, settings.images)),
+        runtime=larger(lambda wildcards: need.START),
     shell:
         "python -m infoadv gather" " --out {output:q}" " {input.shards:q}" " > {log:q} 2>&1"

@@ -114,6 +114,8 @@ def check_existing(dag):
                     inputs=[file for file in job.input if not file.endswith(".py")],
                     digest=digest,
                 )
+
+
 def larger(amount):
     """Return a resource of ``amount(wildcards)`` that grows with each attempt; only a cluster or a given limit heeds it."""
     return lambda wildcards, attempt: attempt * amount(wildcards)
@@ -165,6 +167,15 @@ def liked_file(wildcards):
 
 UNSHARDED = alternatives(name for name, attack in settings.attacks.items() if attack.shards == 1)
 SHARDED = alternatives(name for name, attack in settings.attacks.items() if attack.shards > 1)
+
+
+def images_of_job(wildcards):
+    """Return how many images a job attacks at most: all, or those of the chunks of one shard."""
+    chunks = math.ceil(settings.images / settings.chunk)
+    return min(
+        settings.images,
+        math.ceil(chunks / settings.attacks[wildcards.attack].shards) * settings.chunk,
+    )
 
 
 def shard_files(wildcards):

@@ -27,6 +27,9 @@ rule examples:
     conda:
         "../../environment.yml"
     threads: cores(1)
+    resources:
+        mem_mb=larger(lambda wildcards: need.report_memory(settings)),
+        runtime=larger(lambda wildcards: need.report_minutes(settings)),
     params:
         # A function, because Snakemake looks for wildcards in plain text, and a label may hold braces.
         spec=lambda wildcards: configuration.as_json(
