@@ -15,6 +15,8 @@ from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "tests" / "cluster" / "config.yaml"
+#: Laid over it by runs on a cluster: there the long attack is two jobs.
+SHARDS = ROOT / "tests" / "cluster" / "shards.yaml"
 #: Seconds after which a run or a state that is waited for has failed.
 LIMIT = 3600
 Found = TypeVar("Found")
@@ -34,7 +36,7 @@ def wait_for(look: Callable[[], Found | None], what: str, run: subprocess.Popen[
 
 @contextlib.contextmanager
 def started(
-    folder: Path, *arguments: str, target: str = "all", config: Path = CONFIG, **variables: str
+    folder: Path, *arguments: str, target: str = "all", config: tuple[Path, ...] = (CONFIG,), **variables: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start the pipeline in ``folder`` and yield its process; what it prints goes to ``folder``/run.log."""
     folder.mkdir(exist_ok=True)
@@ -45,7 +47,7 @@ def started(
         if name not in {"INFOADV_DATA", "SNAKEMAKE_PROFILE"} and not name.startswith(("SLURM_", "SBATCH_"))
     }
     command = [sys.executable, "-m", "snakemake", target, "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--directory", str(folder), "--configfile", str(config), *arguments]
+    command += ["--directory", str(folder), "--configfile", *map(str, config), *arguments]
     with open(folder / "run.log", "wb") as log:
         # In a session of its own: signals meant for its jobs must not reach the tests.
         run = subprocess.Popen(
@@ -79,13 +81,13 @@ class Job:
         os.kill(self.pid, signal.SIGKILL)
 
 
-def running_attack(folder: Path, name: str) -> Job | None:
-    """Return the process that runs the attack ``name`` in ``folder``, if one does now."""
+def running_attack(folder: Path, resume: Path) -> Job | None:
+    """Return the process that attacks in ``folder`` and keeps what it has done in ``resume``, if one does now."""
     for process in Path("/proc").glob("[0-9]*"):
         # Processes come and go while we look.
         with contextlib.suppress(OSError):
             words = (process / "cmdline").read_text().split("\0")
-            if words[1:4] != ["-m", "infoadv", "attack"] or f'"name":"{name}"' not in " ".join(words):
+            if words[1:4] != ["-m", "infoadv", "attack"] or str(resume) not in words:
                 continue
             if (process / "cwd").resolve() == folder.resolve():
                 entries = (process / "environ").read_text().split("\0")
@@ -93,13 +95,22 @@ def running_attack(folder: Path, name: str) -> Job | None:
     return None
 
 
-def interrupted_attack(folder: Path, name: str, run: subprocess.Popen[bytes]) -> Job:
-    """Kill the attack ``name`` once it has finished a chunk, and return what was killed."""
-    resume = folder / "results" / "checkpoints" / "digits" / "standard"
-    wait_for(lambda: [*resume.glob(f"{name}*")], f"{name} had finished a chunk", run)
-    job = wait_for(lambda: running_attack(folder, name), f"{name} was seen", run)
+def interrupted_shard(folder: Path, run: subprocess.Popen[bytes]) -> tuple[Path, Job]:
+    """Kill the first shard that has finished a chunk; return its resume file, relative to ``folder``, and what was killed."""
+    (made, *_) = wait_for(
+        lambda: [*folder.glob("results/checkpoints/digits/standard/mi_masking/[0-9].safetensors")],
+        "a shard had finished a chunk",
+        run,
+    )
+    resume = made.relative_to(folder)
+    job = wait_for(lambda: running_attack(folder, resume), f"{resume} was being written", run)
     job.kill()
-    return job
+    return resume, job
+
+
+def log_of_shard(folder: Path, resume: Path) -> str:
+    """Return what the last job of a shard said."""
+    return (folder / "logs" / "attack_shard" / "digits" / "standard" / "mi_masking" / f"{resume.stem}.log").read_text()
 
 
 def made(folder: Path) -> dict[str, bytes]:
