@@ -280,7 +280,7 @@ def test_runtime_adds_up_the_shards_of_an_attack(tmp_path: Path) -> None:
 
 def test_provenance_names_the_files_that_an_artefact_was_made_from(tmp_path: Path) -> None:
     model = save_model(tmp_path / "models" / "digits" / "standard.safetensors")
-    header = {"libraries": ("scipy",), "device": "cuda", "seed": 3}
+    header = {"libraries": ("scipy",), "device": "cuda", "seed": 3, "dataset": "digits", "model": "standard"}
     for name, given in {"known": model, "lost": __file__}.items():
         made = artifacts.provenance("attack", {"name": name}, inputs={"model": given}, **header)
         artifacts.save_tensors(tmp_path / f"{name}.safetensors", {"index": np.zeros(1)}, made)

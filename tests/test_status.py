@@ -77,7 +77,7 @@ def finish(folder):
     """Write a small artefact or text wherever the configuration asks for a file."""
     for each in layout.jobs(config.load(CONFIG)):
         for file in map(folder.joinpath, each.files):
-            header = artifacts.provenance(each.stage, {})
+            header = artifacts.provenance(each.stage, {}, class_names=["0"])
             if file.suffix == ".safetensors":
                 artifacts.save_tensors(file, {"x": np.zeros(3)}, header)
             elif file.suffix == ".parquet":
@@ -199,7 +199,8 @@ def test_a_job_that_ends_while_it_is_looked_at(tmp_path, monkeypatch):
     def ends(log):
         monkeypatch.setattr(status, "_last_line", original)
         log.unlink()
-        artifacts.save_tensors(tmp_path / about.files[0], {"x": np.zeros(3)}, artifacts.provenance("attack", {}))
+        header = artifacts.provenance("attack", {"name": "ddn"}, dataset="digits", model="standard")
+        artifacts.save_tensors(tmp_path / about.files[0], {"x": np.zeros(3)}, header)
         return original(log)
 
     write(tmp_path / about.logs[0], "0/8 images  0%\n")
