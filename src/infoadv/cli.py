@@ -76,7 +76,8 @@ def _fetch(arguments: argparse.Namespace) -> None:
     from infoadv import config
 
     if arguments.source == "lpips":
-        print(_module("metrics", "lpips").fetch(arguments.backbone))
+        for backbone in arguments.backbone:
+            print(_module("metrics", "lpips").fetch(backbone))
         return
     if arguments.source not in config.fetchable():
         raise InfoadvError(
@@ -299,7 +300,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--source", required=True, help="data source, or lpips")
     sub.add_argument("--root", help="folder to download a data set into")
     sub.add_argument(
-        "--backbone", choices=("alex", "vgg", "squeeze"), default="alex", help="LPIPS backbone (default alex)"
+        "--backbone", choices=("alex", "vgg", "squeeze"), nargs="+", default=["alex"], help="of LPIPS (default alex)"
     )
 
     sub = command(

@@ -6,6 +6,7 @@ rule attack:
         data="results/data/{dataset}.safetensors",
         model="results/models/{dataset}/{model}.safetensors",
         like=liked_file,
+        pretrained=attack_weights,
         code=lambda wildcards: as_inputs(
             configuration.attack_code(settings, wildcards.dataset, wildcards.model, wildcards.attack)
         ),

@@ -183,6 +183,13 @@ def shard_files(wildcards):
     return layout.shard_files(run, settings.attacks[run.attack].shards)
 
 
+def attack_weights(wildcards):
+    """Return the pretrained weights that an attack looks through, if it does."""
+    return (
+        [ancient(lpips_weights("alex"))] if settings.attacks[wildcards.attack].method == "alma_lpips" else []
+    )
+
+
 # --- Metrics ------------------------------------------------------------------------------------------------
 LPIPS_BACKBONE = settings.metrics.get("lpips", {}).get("backbone", "reference")
 LPIPS_WEIGHTS = {
@@ -190,6 +197,11 @@ LPIPS_WEIGHTS = {
     "vgg": "vgg16-397923af.pth",
     "squeeze": "squeezenet1_1-b8a52dc0.pth",
 }
+# What is downloaded: the backbone of the metric, AlexNet for alma_lpips, and AlexNet where that is asked for by hand.
+LPIPS_FETCHED = sorted(
+    {LPIPS_BACKBONE} & LPIPS_WEIGHTS.keys()
+    | {"alex" for attack in settings.attacks.values() if attack.method == "alma_lpips"}
+) or ["alex"]
 
 
 def lpips_weights(backbone):

@@ -1,7 +1,7 @@
 # Metrics of every attack, the weights that LPIPS may need, and the calibration of MINE.
 rule fetch_lpips:
     output:
-        lpips_weights(LPIPS_BACKBONE if LPIPS_BACKBONE in LPIPS_WEIGHTS else "alex"),
+        [lpips_weights(backbone) for backbone in LPIPS_FETCHED],
     log:
         "logs/fetch/lpips.log",
     benchmark:
@@ -10,9 +10,9 @@ rule fetch_lpips:
     conda:
         "../../environment.yml"
     params:
-        backbone=LPIPS_BACKBONE if LPIPS_BACKBONE in LPIPS_WEIGHTS else "alex",
+        backbones=LPIPS_FETCHED,
     shell:
-        "python -m infoadv fetch" " --source lpips" " --backbone {params.backbone:q}" " > {log:q} 2>&1"
+        "python -m infoadv fetch" " --source lpips" " --backbone {params.backbones:q}" " > {log:q} 2>&1"
 
 
 rule metrics:

@@ -221,7 +221,7 @@ def run(
         "attack",
         specification,
         inputs=inputs,
-        libraries=("torch", "foolbox"),
+        libraries=("torch", "foolbox", "adv-lib"),
         device=device.type,
         seed=seed,
         chunk=chunk,

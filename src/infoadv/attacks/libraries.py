@@ -8,7 +8,7 @@ The steps are foolbox's. What stands around them closes what would make them unf
   its place in the batch; here they come from (seed, index);
 - the early abort of C&W looks at the loss of the whole batch; it is off;
 - a budget is one number for a batch; here it is one for each image, which the search for the smallest needs;
-- in float32 the cross-entropy of a confident network has a gradient of the wrong direction, or none (see `_Exact`);
+- in float32 the cross-entropy of a confident network has a gradient of the wrong direction, or none (see ExactCrossEntropy);
 - gradients pile up in the parameters at every backward pass; here parameters take no gradient during an attack.
 
 One coupling is left, in cost alone: DeepFool goes on until every image of its batch has succeeded. The images that are
@@ -18,8 +18,6 @@ done stay as they are, but their passes are counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import eagerpy as ep
@@ -31,6 +29,7 @@ from torch import Tensor, nn
 
 from infoadv.attacks import AttackError, AttackResult, batch_view, draw, generator, margin
 from infoadv.attacks.budget import smallest_budget
+from infoadv.attacks.gradients import ExactCrossEntropy, input_gradients_only
 
 SCHEMA = {
     "fgsm": {
@@ -262,52 +261,6 @@ class _Watched(foolbox.PyTorchModel):
         return AttackResult(adversarial.clamp(0, 1), self.first_success)
 
 
-class _Exact(nn.Module):
-    """Give the cross-entropy's gradient its exact direction, for attacks that use nothing else of it.
-
-    For a margin above about 17 the float32 probability of the label is 1: the label's own part of the gradient
-    vanishes, and the direction is wrong by more than half; farther on all of it underflows. The cross-entropy to a
-    class c is softplus(u) with u the logsumexp of the other logits minus that of c, so its gradient has the direction
-    of u's, softmax over the others minus the one-hot of c, whatever the margin. ``sign`` is that of the cross-entropy
-    in the attack's loss.
-
-    With ``generators``, one an image, a random direction stands in where the network's own gradient is exactly zero.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        classes: Tensor,
-        *,
-        sign: float = 1.0,
-        generators: list[torch.Generator] | None = None,
-    ) -> None:
-        super().__init__()
-        self.model, self.classes, self.sign, self.generators = model, classes[:, None], sign, generators
-        self.eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the model's logits."""
-        if not images.requires_grad:
-            return self.model(images)
-        if self.generators is not None:
-            images = images.view_as(images)
-            images.register_hook(self._fill)
-        logits: Tensor = self.model(images)
-        others = logits.detach().scatter(1, self.classes, -torch.inf).softmax(1)
-        direction = self.sign * others.scatter(1, self.classes, -1.0)
-        logits.register_hook(lambda gradient: direction)
-        return logits
-
-    def _fill(self, gradient: Tensor) -> Tensor:
-        assert self.generators is not None
-        filled = gradient.clone()
-        for i in (gradient.flatten(1).norm(dim=1) == 0).nonzero().flatten().tolist():
-            noise = torch.randn(gradient.shape[1:], generator=self.generators[i])
-            filled[i] = noise.to(gradient.device, gradient.dtype)
-        return filled
-
-
 class _LinfDescent(LinfBaseGradientDescent):
     """foolbox's steps in the Linf ball, with a budget (N, 1, 1, 1) for each image and given starting directions."""
 
@@ -338,20 +291,6 @@ class _L2Descent(L2BaseGradientDescent):
         return x0 + ep.astensor(delta * (epsilon.raw / norm.clamp(min=1e-12)).clamp(max=1))
 
 
-@contextmanager
-def _input_gradients_only(model: nn.Module) -> Iterator[None]:
-    """Turn gradients on, but not those of the parameters, where every backward pass would add to the last."""
-    taking = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in taking:
-        parameter.requires_grad_(False)
-    try:
-        with torch.enable_grad():
-            yield
-    finally:
-        for parameter in taking:
-            parameter.requires_grad_(True)
-
-
 def _criterion(labels: Tensor, targets: Tensor | None) -> foolbox.criteria.Criterion:
     if targets is None:
         return foolbox.criteria.Misclassification(labels)
@@ -376,7 +315,7 @@ def _within_budget(
     if not isinstance(epsilon, str) and isinstance(descent, _LinfDescent) and epsilon > 1:
         raise AttackError(f"epsilon is a share of the [0, 1] range, at most 1, not {epsilon:g}; 8/255 is 0.0314.")
 
-    exact = _Exact(model, labels if targets is None else targets)
+    exact = ExactCrossEntropy(model, labels if targets is None else targets)
 
     def attempt(budgets: Tensor) -> tuple[Tensor, Tensor]:
         watched = _Watched(exact, images, labels, targets)
@@ -388,7 +327,7 @@ def _within_budget(
         adversarial = torch.where(batch_view(watched.last_margin > 0, images), last, watched.attempt)
         return adversarial, torch.where(watched.attempt_margin > 0, watched.first_success, -1)
 
-    with _input_gradients_only(model):
+    with input_gradients_only(model):
         if isinstance(epsilon, str):
             search = smallest_budget(attempt, images, first=first, largest=largest, trials=trials)
             iteration = search.trial * descent.steps + search.step
@@ -545,7 +484,7 @@ def cw_l2(
         abort_early=False,
     )
     watched = _Watched(model, images, labels, targets, confidence=confidence)
-    with _input_gradients_only(model):
+    with input_gradients_only(model):
         attack.run(watched, images, _criterion(labels, targets))
     return watched.smallest()
 
@@ -572,7 +511,7 @@ def deepfool(
         raise AttackError("deepfool has no targeted form; use cw_l2 or ddn for a target.")
     attack = L2DeepFoolAttack(steps=steps, candidates=candidates, overshoot=overshoot)
     watched = _Watched(model, images, labels, None, candidates=candidates)
-    with _input_gradients_only(model):
+    with input_gradients_only(model):
         last = attack.run(watched, images, _criterion(labels, None))
         with torch.no_grad():
             watched(last)
@@ -596,7 +535,7 @@ def ddn(
     The result is the closest success, else the input with the largest margin. ``first_success`` counts gradient steps.
     """
     attack = DDNAttack(init_epsilon=initial_norm, steps=steps, gamma=gamma)
-    exact = _Exact(
+    exact = ExactCrossEntropy(
         model,
         labels if targets is None else targets,
         sign=1.0 if targets is None else -1.0,
@@ -605,6 +544,6 @@ def ddn(
     watched = _Watched(exact, images, labels, targets)
     # foolbox draws a substitute gradient at every step, even if unused: keep the global generator as it was.
     devices = [images.device] if images.device.type == "cuda" else []
-    with _input_gradients_only(model), torch.random.fork_rng(devices=devices):
+    with input_gradients_only(model), torch.random.fork_rng(devices=devices):
         attack.run(watched, images, _criterion(labels, targets))
     return watched.smallest()

@@ -22,19 +22,19 @@ ABOUT = {
     "l2": {
         "label": "L2",
         "better": "lower",
-        "home": "cw_l2, ddn, deepfool, pgd_l2, projection",
+        "home": "alma_l2, cw_l2, cw_l2_adv_lib, ddn, ddn_adv_lib, deepfool, fmn_l2, pgd_l2, projection",
         "description": "Euclidean norm of the perturbation, of images in [0, 1].",
     },
     "linf": {
         "label": "Linf",
         "better": "lower",
-        "home": "fgsm, bim, pgd_linf",
+        "home": "fgsm, bim, fmn_linf, pgd_linf",
         "description": "Largest absolute change of a pixel in a channel, of images in [0, 1].",
     },
     "psnr": {
         "label": "PSNR [dB]",
         "better": "higher",
-        "home": "cw_l2, ddn, deepfool, pgd_l2, projection",
+        "home": "alma_l2, cw_l2, cw_l2_adv_lib, ddn, ddn_adv_lib, deepfool, fmn_l2, pgd_l2, projection",
         "description": "Peak signal-to-noise ratio over all channels, in dB; infinite for identical images.",
     },
 }

@@ -53,7 +53,7 @@ ABOUT = {
     "lpips_alex": {
         "label": "LPIPS (AlexNet)",
         "better": "lower",
-        "home": "",
+        "home": "alma_lpips",
         "description": "LPIPS 0.1 (Zhang et al. 2018) on AlexNet, images in [-1, 1] brought to at least 64 px.",
     },
     "lpips_vgg": {

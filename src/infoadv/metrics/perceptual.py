@@ -24,7 +24,7 @@ ABOUT = {
     "ssim": {
         "label": "SSIM",
         "better": "higher",
-        "home": "",
+        "home": "alma_ssim",
         "description": (
             "Structural similarity (Wang et al. 2004), 11 x 11 Gaussian windows that lie fully inside the image, "
             "mean over windows and channels."
