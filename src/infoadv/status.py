@@ -83,15 +83,18 @@ def _damage(files: Iterable[Path]) -> str:
 
 def _kept(checkpoints: Iterable[Path], job: Job, chunk: int) -> str:
     kept, unit = 0, ""
-    kind, counted = ("checkpoint", "epochs") if job.stage == "models" else ("resume", "images")
+    training = job.stage == "models"
+    kinds, counted = ({"checkpoint"}, "epochs") if training else ({"resume", "shard"}, "images")
     for checkpoint in checkpoints:
         try:
-            header = artifacts.read_header(checkpoint, kind)
+            header = artifacts.read_header(checkpoint)
         except artifacts.ArtifactError:
             # Its job begins again.
             continue
-        unit = counted
-        kept += header["epoch"] if kind == "checkpoint" else header["chunks"] * chunk
+        # Neither is another kind of artefact of any use to it.
+        if header["kind"] in kinds:
+            unit = counted
+            kept += header["epoch"] if training else header["chunks"] * chunk
     return f"{min(kept, job.size)} of {job.size} {unit} kept" if unit else ""
 
 

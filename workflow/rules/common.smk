@@ -105,7 +105,8 @@ def check_existing(dag):
         ):
             continue
         for path in job.output:
-            if Path(path).suffix in (".safetensors", ".parquet"):
+            # A temporary one is gone once it has been used.
+            if Path(path).is_file() and Path(path).suffix in (".safetensors", ".parquet"):
                 existing.check(
                     path,
                     specification=json.loads(job.params.spec),
