@@ -19,6 +19,8 @@ rule attack:
         attack=UNSHARDED,
     conda:
         "../../environment.yml"
+    # Attacks take longer than what follows them: begun first, none is left running alone at the end.
+    priority: 1
     threads: cores(settings.threads["attack"])
     resources:
         gpu=gpus,

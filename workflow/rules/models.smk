@@ -17,6 +17,8 @@ rule train:
         "results/benchmarks/train/{dataset}/{model}.tsv"
     conda:
         "../../environment.yml"
+    # Most jobs wait for a network, and the longest for the networks that are made from others.
+    priority: 2
     threads: cores(settings.threads["training"])
     resources:
         gpu=gpus,
