@@ -18,6 +18,8 @@ rule attack:
         "results/benchmarks/attack/{dataset}/{model}/{attack}.tsv"
     wildcard_constraints:
         attack=UNSHARDED,
+    # Attacks take longer than what follows them: begun first, none is left running alone at the end.
+    priority: 1
     conda:
         "../../environment.yml"
     threads: cores(settings.threads["attack"])

@@ -15,6 +15,8 @@ rule train:
         "logs/train/{dataset}/{model}.log",
     benchmark:
         "results/benchmarks/train/{dataset}/{model}.tsv"
+    # Most jobs wait for a network, and the longest for the networks that are made from others.
+    priority: 2
     conda:
         "../../environment.yml"
     threads: cores(settings.threads["training"])
