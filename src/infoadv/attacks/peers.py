@@ -15,7 +15,9 @@ unfit for a comparison:
   into NaN (see ExactCrossEntropy);
 - parameters take no gradient during an attack, and nothing is logged.
 
-What is left as it is: FMN's step in L2 scales the perturbation to its norm where the paper only shortens it.
+What is left as it is: FMN's step in L2 scales the perturbation to its norm where the paper only shortens it; PerC-AL and
+ALMA with CIEDE2000 or SSIM amplify rounding, so that another batch or memory layout moves the L2 of an image by percents
+(the same chunk gives the same bytes).
 """
 
 from __future__ import annotations
