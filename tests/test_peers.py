@@ -315,10 +315,14 @@ def test_foolbox_and_adv_lib_agree(name, options, targeted, digits_data, trained
     images = harness.to_images(dataset.x_test[chosen], "cpu")
     labels = torch.from_numpy(dataset.y_test[chosen])
     targets = (labels + 1) % 10 if targeted else None
-    distances = []
+    distances, reached = [], []
     for method in (name, f"{name}_adv_lib"):
         attack = plugins.load("attacks", method)
         result = attack(model, images, labels, indices=torch.from_numpy(chosen), seed=0, targets=targets, **options)
-        assert (result.first_success >= 0).all()
-        distances.append(l2(result.adversarial, images).mean())
-    assert abs(distances[0] / distances[1] - 1) < 0.03
+        reached.append(result.first_success >= 0)
+        distances.append(l2(result.adversarial, images))
+    # A target may be out of reach in the steps given: then it is for both.
+    assert torch.equal(*reached)
+    assert reached[0].float().mean() > 0.9
+    means = [each[reached[0]].mean() for each in distances]
+    assert abs(means[0] / means[1] - 1) < 0.03

@@ -328,6 +328,7 @@ EXPLAINED = {
     ("report/__init__.py", "import_module"): "files of the package, looked up in the list of them",
     ("models/__init__.py", "import_module"): "the same, through plugins.source_file",
     ("training/__init__.py", "import_module"): "the module of a recipe that plugins.load returned",
+    ("attacks/peers.py", "import_module"): "modules of adv-lib that the file itself names",
     ("cli.py", "import_module"): "the same, through plugins.source_file",
     ("metrics/perceptual.py", "import_module"): "modules of piq that the file itself names",
 }
