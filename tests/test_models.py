@@ -145,6 +145,16 @@ def test_a_stored_model_gives_identical_logits(tmp_path, architecture):
         assert array.shape == models.weights_of(model)[name].shape
 
 
+def test_scalars_as_format_1_wrote_them_are_read(tmp_path):
+    path = tmp_path / "model.safetensors"
+    model = write(path, "resnet")
+    tensors, header = artifacts.load_tensors(path, "model")
+    artifacts.save_tensors(path, {name: np.atleast_1d(array) for name, array in tensors.items()}, header)
+    assert artifacts.load_tensors(path, "model")[0]["network.0.1.num_batches_tracked"].shape == (1,)
+    for name, array in models.weights_of(models.load(path)[0]).items():
+        np.testing.assert_array_equal(array, models.weights_of(model)[name], strict=True)
+
+
 def test_weights_of_another_network(tmp_path):
     path = tmp_path / "model.safetensors"
     write(path, "small_cnn", classes=4)

@@ -165,7 +165,8 @@ def _untrained(header: dict[str, Any], tensors: Mapping[str, np.ndarray], prefix
     with torch.device("meta"):
         wanted = {f"{prefix}{name}": tuple(value.shape) for name, value in build(*arguments).state_dict().items()}
     for name, size in wanted.items():
-        if name not in tensors or tensors[name].shape != size:
+        # Artefacts of format 1 gave scalars (those of batch normalisation) one dimension.
+        if name not in tensors or tensors[name].shape not in (size, size or (1,)):
             found = tensors[name].shape if name in tensors else "not there"
             raise ModelError(
                 f"weights do not fit the model ({name} of shape {size}, which is {found}); remove it or correct the options."
