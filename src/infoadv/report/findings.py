@@ -139,28 +139,33 @@ class Tables:
         return self._frames[table]
 
     def _rows(self, table: str, rows: dict[str, Any]) -> pd.DataFrame:
-        found = self._frame(table)
+        frame = self._frame(table)
+        chosen = pd.Series(True, index=frame.index)
         for column, wanted in rows.items():
-            if column not in found:
+            if column not in frame:
                 raise FindingsError(
-                    f"{_call(table, rows)}: {table}.csv has no column {column!r}; choose one of: {_some(found.columns)}."
+                    f"{_call(table, rows)}: {table}.csv has no column {column!r}; choose one of: {_some(frame.columns)}."
                 )
+            cells = frame[column][chosen].tolist()
             choices = wanted if isinstance(wanted, list) else [wanted]
-            absent = [choice for choice in choices if not (found[column] == choice).any()]
+            absent = [choice for choice in choices if choice not in cells]
             if absent or not choices:
                 raise FindingsError(
-                    f"{_call(table, rows)}: no row has {column}={(absent or [wanted])[0]!r}, there are "
-                    f"{_some(found[column])}; correct the placeholder, or make the table again."
+                    f"{_call(table, rows)}: no row has {column}={(absent or [wanted])[0]!r}, there are {_some(cells)}; "
+                    "correct the placeholder, or make the table again."
                 )
-            found = found[found[column].isin(choices)]
-        return found
+            chosen &= frame[column].isin(choices)
+        return frame[chosen]
 
-    def _column(self, table: str, column: str, rows: dict[str, Any]) -> pd.Series:
+    def _column(self, table: str, column: str, rows: dict[str, Any], *, one: bool = False) -> pd.Series:
         found = self._rows(table, rows)
         if column not in found:
             raise FindingsError(
                 f"{_call(table, rows)}: {table}.csv has no column {column!r}; choose one of: {_some(found.columns)}."
             )
+        if one and len(found) > 1:
+            differing = [name for name in found if name not in rows and found[name].nunique(dropna=False) > 1]
+            raise FindingsError(f"{_call(table, rows)}: {len(found)} rows match; choose one by {_some(differing)}.")
         if found[column].isna().any():
             raise FindingsError(
                 f"{_call(table, rows)}: {column} is empty there; choose a row or a column where it is not."
@@ -168,11 +173,7 @@ class Tables:
         return found[column]
 
     def _cell(self, table: str, column: str, rows: dict[str, Any]) -> Any:
-        found = self._rows(table, rows)
-        if len(found) > 1:
-            differing = [name for name in found if name not in rows and found[name].nunique(dropna=False) > 1]
-            raise FindingsError(f"{_call(table, rows)}: {len(found)} rows match; choose one by {_some(differing)}.")
-        return self._column(table, column, rows).iloc[0]
+        return self._column(table, column, rows, one=True).iloc[0]
 
     def _number(self, table: str, column: str, rows: dict[str, Any]) -> float:
         cell = self._cell(table, column, rows)
@@ -207,9 +208,9 @@ def _typed(environment: jinja2.Environment, source: str) -> Iterator[tuple[int, 
 
 
 def _line(error: BaseException) -> int:
-    """Return the line of the template in which ``error`` was raised."""
+    """Return the line of the template that led to ``error``; in a macro, the line that calls it."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<template>"]
-    return lines[-1] or 0
+    return lines[0] or 0
 
 
 def _wrapped(page: str) -> str:
