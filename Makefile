@@ -8,7 +8,7 @@ CORES ?= 8
 CONFIG ?=
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) all $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: help all test lint report options lock clean
+.PHONY: help all test lint report options findings lock clean
 
 help:
 	@echo "make all      set up .venv, then run the benchmark on the embedded default"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint     check style, types and workflow"
 	@echo "make report   make all that is missing, then write report.html"
 	@echo "make options  write the reference in config/README.md from the schemas"
+	@echo "make findings write docs/findings.md from its template and results/reference"
 	@echo "make lock     pin the newest versions in requirements.lock (needs uv)"
 	@echo "make clean    remove results, figures and logs; reference results stay"
 
@@ -37,6 +38,9 @@ report: all
 
 options: $(STAMP)
 	$(BIN)/python -m infoadv options --write config/README.md
+
+findings: $(STAMP)
+	$(BIN)/python -m infoadv findings --tables results/reference --write docs/findings.md
 
 # No index address goes into the lock: pip and uv take packages from where they are configured to.
 lock:

@@ -17,6 +17,7 @@ STAGES = (
     "check",
     "status",
     "options",
+    "findings",
     "show",
     "fetch",
     "data",

@@ -231,6 +231,17 @@ def _options(arguments: argparse.Namespace) -> None:
     artifacts.write_text(arguments.write, f"{before}{marker}\n\n{reference.text()}")
 
 
+def _findings(arguments: argparse.Namespace) -> None:
+    from infoadv import artifacts
+    from infoadv.report import findings
+
+    text = findings.render(arguments.template, arguments.tables)
+    if arguments.write is None:
+        print(text, end="")
+    else:
+        artifacts.write_text(arguments.write, text)
+
+
 # --- Arguments -------------------------------------------------------------------------------------------------------
 
 
@@ -285,6 +296,23 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("options", _options, "print every key and option of a configuration, as Markdown", "infoadv options")
     sub.add_argument("--write", metavar="FILE", help="replace what follows the marker line in this file instead")
+
+    sub = command(
+        "findings",
+        _findings,
+        "print what the tables say of the papers' claims, as Markdown: a template, filled from the csv files",
+        "infoadv findings --tables results/reference --write docs/findings.md",
+    )
+    sub.add_argument(
+        "--tables", metavar="DIR", default="results/reference", help="folder of the tables (default %(default)s)"
+    )
+    sub.add_argument(
+        "--template",
+        metavar="FILE",
+        default="docs/findings.template.md",
+        help="prose with placeholders (default %(default)s)",
+    )
+    sub.add_argument("--write", metavar="FILE", help="write the page into this file instead")
 
     sub = command(
         "show", _show, "print the provenance of an artefact", "infoadv show results/models/digits/standard.safetensors"

@@ -1,0 +1,263 @@
+"""Fills docs/findings.md: the prose is a Jinja template, each number of it a cell of a table that the pipeline writes.
+
+The template calls the public methods of :class:`Tables` by name, ``{{ value("quality", "ssim", 3, dataset="mnist") }}``.
+Keywords choose rows by their columns, a list stands for any of its members. A table in a folder below is named by its
+path, ``"peers/quality"``. ``level`` is the level of the tests.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from infoadv import InfoadvError
+from infoadv.report import rendering, statistics
+
+#: What no prose may hold: a number with a decimal point or comma, or with a percent sign.
+TYPED = re.compile(r"\d+(?:[.,]\d+)+|\d+\s*%")
+_FUNCTIONS = ("value", "shared", "percent", "interval", "p_value", "span", "values", "standing", "near_best")
+
+
+class FindingsError(InfoadvError):
+    """The template asks for what the tables do not hold, holds a number that no table gave, or is no template."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How many paired tests found an attack better than the reference, worse, or neither, and on which metrics."""
+
+    better: int
+    worse: int
+    undecided: int
+    metrics: list[str]
+
+    @property
+    def tests(self) -> int:
+        return self.better + self.worse + self.undecided
+
+
+class Tables:
+    """The csv tables of a folder, and what a template may ask of them.
+
+    Every method raises ``FindingsError``, naming the call and the way out, if a table, column or row is not there, if a
+    cell is empty, or if more rows match than the method takes.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+        self._frames: dict[str, pd.DataFrame] = {}
+
+    def value(self, table: str, column: str, decimals: int = 0, /, **rows: Any) -> str:
+        """Return the cell of the one row that matches, a number with this many decimals."""
+        return _written(self._cell(table, column, rows), decimals)
+
+    def shared(self, table: str, column: str, decimals: int = 0, /, **rows: Any) -> str:
+        """Return the cell that all rows that match have in common."""
+        found = self._column(table, column, rows).unique()
+        if len(found) > 1:
+            raise FindingsError(
+                f"{_call(table, rows)}: {column} differs, {_some(found)}; choose rows in which it does not."
+            )
+        return _written(found[0], decimals)
+
+    def percent(self, table: str, column: str, decimals: int = 0, /, **rows: Any) -> str:
+        """Return the share in the one row that matches as ``33 %``."""
+        return f"{rendering.number(100 * self._number(table, column, rows), decimals)} %"
+
+    def interval(self, table: str, column: str, decimals: int = 0, /, **rows: Any) -> str:
+        """Return ``value [low, high]`` of the one row that matches, limits from ``{column}_low`` or else ``low``."""
+        prefix = f"{column}_" if f"{column}_low" in self._frame(table) else ""
+        middle, low, high = (
+            rendering.number(self._number(table, name, rows), decimals)
+            for name in (column, f"{prefix}low", f"{prefix}high")
+        )
+        return f"{middle} [{low}, {high}]"
+
+    def p_value(self, table: str, column: str, /, **rows: Any) -> str:
+        """Return the p value of the one row that matches."""
+        p = self._number(table, column, rows)
+        return "<0.001" if p < 0.001 else rendering.number(p, 3)
+
+    def span(self, table: str, column: str, decimals: int = 0, /, **rows: Any) -> str:
+        """Return ``smallest to largest`` of the rows that match, one number where these are written alike."""
+        found = self._column(table, column, rows)
+        ends = dict.fromkeys(_written(end, decimals) for end in (found.min(), found.max()))
+        return " to ".join(ends)
+
+    def values(self, table: str, column: str, /, **rows: Any) -> list[Any]:
+        """Return the different cells of the rows that match, in the order of the table."""
+        found: list[Any] = self._column(table, column, rows).unique().tolist()
+        return found
+
+    def standing(self, attack: str, folder: str = "", /, **rows: Any) -> Standing:
+        """Return what the paired tests against the reference say of an attack on the target models that match.
+
+        The metrics are those that the table ``ranking`` ranks on each target, without the attack's own.
+        """
+        ranking, comparison = (Path(folder, name).as_posix() for name in ("ranking", "comparison"))
+        ranks = self._rows(ranking, {"attack": attack} | rows)
+        verdicts, metrics = [], []
+        for _, rank in ranks[ranks["dataset"] != "all"].iterrows():
+            home = rank["home"].split() if isinstance(rank["home"], str) else []
+            for name in rank.index[rank.index.str.startswith("rank_") & rank.notna()]:
+                metric = name.removeprefix("rank_")
+                if metric not in home:
+                    target = {"dataset": rank["dataset"], "model": rank["model"]}
+                    metrics.append(metric)
+                    verdicts.append(self._cell(comparison, "better", {"attack": attack, "metric": metric} | target))
+        better, worse, undecided = (verdicts.count(verdict) for verdict in ("attack", "reference", "no difference"))
+        return Standing(better, worse, undecided, list(dict.fromkeys(metrics)))
+
+    def near_best(self, folder: str = "", /, **rows: Any) -> list[str]:
+        """Return the attacks of one section of ``ranking`` within the critical difference of the best mean rank."""
+        ranking = Path(folder, "ranking").as_posix()
+        self.shared(ranking, "dataset", **rows)
+        self.shared(ranking, "model", **rows)
+        found = self._rows(ranking, rows)
+        near = found["mean_rank"] - found["mean_rank"].min() < found["critical_difference"]
+        names: list[str] = found["attack"][near].tolist()
+        return names
+
+    def _frame(self, table: str) -> pd.DataFrame:
+        if table not in self._frames:
+            path = self._folder / f"{table}.csv"
+            try:
+                self._frames[table] = pd.read_csv(path)
+            except (OSError, ValueError) as error:
+                raise FindingsError(
+                    f"{path}: cannot be read ({error}); make the table, or take its placeholders out."
+                ) from error
+        return self._frames[table]
+
+    def _rows(self, table: str, rows: dict[str, Any]) -> pd.DataFrame:
+        frame = self._frame(table)
+        chosen = pd.Series(True, index=frame.index)
+        for column, wanted in rows.items():
+            if column not in frame:
+                raise FindingsError(
+                    f"{_call(table, rows)}: {table}.csv has no column {column!r}; choose one of: {_some(frame.columns)}."
+                )
+            cells = frame[column][chosen].tolist()
+            choices = wanted if isinstance(wanted, list) else [wanted]
+            absent = [choice for choice in choices if choice not in cells]
+            if absent or not choices:
+                raise FindingsError(
+                    f"{_call(table, rows)}: no row has {column}={(absent or [wanted])[0]!r}, there are {_some(cells)}; "
+                    "correct the placeholder, or make the table again."
+                )
+            chosen &= frame[column].isin(choices)
+        return frame[chosen]
+
+    def _column(self, table: str, column: str, rows: dict[str, Any], *, one: bool = False) -> pd.Series:
+        found = self._rows(table, rows)
+        if column not in found:
+            raise FindingsError(
+                f"{_call(table, rows)}: {table}.csv has no column {column!r}; choose one of: {_some(found.columns)}."
+            )
+        if one and len(found) > 1:
+            differing = [name for name in found if name not in rows and found[name].nunique(dropna=False) > 1]
+            raise FindingsError(f"{_call(table, rows)}: {len(found)} rows match; choose one by {_some(differing)}.")
+        if found[column].isna().any():
+            raise FindingsError(
+                f"{_call(table, rows)}: {column} is empty there; choose a row or a column where it is not."
+            )
+        return found[column]
+
+    def _cell(self, table: str, column: str, rows: dict[str, Any]) -> Any:
+        return self._column(table, column, rows, one=True).iloc[0]
+
+    def _number(self, table: str, column: str, rows: dict[str, Any]) -> float:
+        cell = self._cell(table, column, rows)
+        if isinstance(cell, str):
+            raise FindingsError(
+                f"{_call(table, rows)}: {column} is {cell!r} and no number; choose another column, or write it with value()."
+            )
+        return float(cell)
+
+
+def _written(cell: Any, decimals: int) -> str:
+    return rendering.Cell(cell).markdown() if isinstance(cell, str) else rendering.number(float(cell), decimals)
+
+
+def _call(table: str, rows: dict[str, Any]) -> str:
+    """Return how a placeholder is named in an error."""
+    return f"{table} ({', '.join(f'{column}={wanted!r}' for column, wanted in rows.items())})"
+
+
+def _some(cells: Iterable[Any]) -> str:
+    texts = [str(cell) for cell in dict.fromkeys(cells)]
+    return ", ".join(texts[:12]) + (", ..." if len(texts) > 12 else "")
+
+
+def _typed(environment: jinja2.Environment, source: str) -> Iterator[tuple[int, str]]:
+    """Yield line and text of every number that is typed in, in the prose or as a literal of a placeholder."""
+    for line, kind, text in environment.lex(source):
+        pattern = {"float": re.compile(".+"), "data": TYPED, "string": TYPED}.get(kind)
+        found = pattern.search(text) if pattern else None
+        if found:
+            yield line + text.count("\n", 0, found.start()), found[0]
+
+
+def _line(error: BaseException) -> int:
+    """Return the line of the template that led to ``error``; in a macro, the line that calls it."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<template>"]
+    return lines[0] or 0
+
+
+def _wrapped(page: str) -> str:
+    """Return Markdown with its paragraphs broken anew: what fills a placeholder has not the placeholder's length."""
+    blocks = [[line.rstrip() for line in block.splitlines()] for block in re.split(r"\n{2,}", page.strip())]
+    return (
+        "\n\n".join(
+            "\n".join(
+                block
+                if block[0].startswith(("|", "#", "-"))
+                else textwrap.wrap(" ".join(block), 120, break_on_hyphens=False)
+            )
+            for block in blocks
+        )
+        + "\n"
+    )
+
+
+def render(template: str | Path, tables: str | Path) -> str:
+    """Return the page: ``template`` with its placeholders filled from the csv files in the folder ``tables``.
+
+    Raises
+    ------
+    FindingsError
+        The template cannot be read or is none, its prose holds a number with a decimal point or a percent sign, or a
+        placeholder asks for a row or cell that is not there or not the only one. The error names the line.
+    """
+    try:
+        source = Path(template).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise FindingsError(f"{template}: cannot be read ({error}); name a template with --template.") from error
+    # The sandbox: a page is text, whoever wrote its template.
+    environment = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    filled = Tables(tables)
+    known: dict[str, Any] = {name: getattr(filled, name) for name in _FUNCTIONS} | {"level": f"{statistics.ALPHA:g}"}
+    try:
+        compiled = environment.from_string(source, known)
+    except jinja2.TemplateSyntaxError as error:
+        raise FindingsError(f"{template}, line {error.lineno}: {error.message}; correct the placeholder.") from error
+    for line, text in _typed(environment, source):
+        raise FindingsError(f"{template}, line {line}: {text!r} is typed in; take it from a table by a placeholder.")
+    try:
+        page = compiled.render()
+    except FindingsError as error:
+        raise FindingsError(f"{template}, line {_line(error)}: {error}") from error
+    except (jinja2.TemplateError, TypeError, ArithmeticError) as error:
+        raise FindingsError(f"{template}, line {_line(error)}: {error}; correct the placeholder.") from error
+    return f"<!-- Written by `make findings` from {Path(template).name} and the tables; do not edit. -->\n\n{_wrapped(page)}"
