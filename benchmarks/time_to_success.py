@@ -19,7 +19,7 @@ from infoadv.attacks import CountingModel, margin
 from infoadv.attacks.harness import round_to_8_bits, select, to_images
 
 SETTINGS = {
-    "masking": ("mutual_information", {"estimator": "masking", "search": "decoupled", "steps": 100}),
+    "masking": ("mutual_information", {"estimator": "masking", "search": "decoupled", "steps": 90}),
     "C&W-L2": ("cw_l2", {"steps": 100, "binary_search_steps": 5, "step_size": 0.03}),
     "ALMA-SSIM": ("alma_ssim", {"steps": 300}),
 }

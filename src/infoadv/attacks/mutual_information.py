@@ -117,7 +117,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
             "items": {"type": "number", "exclusiveMinimum": 0},
             "minItems": 1,
             "exclusiveMinimum": 0,
-            "default": 0.05,
+            "default": 0.1,
             "description": "masking: the observer's noise s_n, one number or one a channel",
         },
         "exponent": {
@@ -170,6 +170,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 #: Points of a trace: the whole run, thinned to this many.
 TRACE_POINTS = 100
 _TINY = 1e-12
+#: Share by which the decoupled search shrinks or enlarges the norm, at its beginning and at its end: large ones find the
+#: boundary, small ones settle on it. What else was tried is in benchmarks/masking_study.py.
+_FIRST_SHARE, _LAST_SHARE = 0.1, 0.01
 
 #: Information to be kept, (N,), larger is better, from the perturbed images; and whatever it wants to do after a step.
 Information = Callable[[Tensor], Tensor]
@@ -363,8 +366,8 @@ def _decoupled(
             if step == 0:
                 norm = _first_norm(margins, gradient / root, confidence)
             else:
-                shrink = 0.05
-                norm = norm * torch.where(success, 1 - shrink, 1 + shrink)
+                share = _FIRST_SHARE * (_LAST_SHARE / _FIRST_SHARE) ** (step / steps)
+                norm = norm * torch.where(success, 1 - share, 1 + share)
             size = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps))
             z = (perturbed - clean) * root + batch_view(size * norm, direction) * direction
             z = z * batch_view(norm / (z.flatten(1).norm(dim=1) + _TINY), z)

@@ -20,7 +20,7 @@ _LIMITS = (-0.12, 1.6)
 def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure from calibration artefacts: a panel per dimension d', a line per number of samples K.
 
-    Lines are means over seeds, bands their range. Dotted: the estimate ln K, about which K samples cannot rise.
+    Lines are means over seeds, bands their range. Dotted: the estimate ln K, where bounds from K samples saturate.
     """
     if not inputs:
         raise InfoadvError("the calibration figure needs a calibration artefact; run `infoadv calibrate` first.")
