@@ -402,7 +402,7 @@ def test_the_order_of_the_chunks_does_not_show(attack, tmp_path):
     for number in (2, 0, 1):
         where = np.arange(number * 4, number * 4 + 4) % 10
         parts[number] = harness._attack_chunk(
-            noisy, specification, model, dataset, arrays["index"][where], None, 3, CPU
+            noisy, specification, model, dataset, arrays["index"][where], None, None, 3, CPU
         )
     joined = shards.join([parts[number] for number in range(3)], 10)
     assert set(joined) | {"index", "label"} == set(arrays)

@@ -127,6 +127,7 @@ def _attack(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         device=device,
         like=arguments.like,
+        reference=arguments.reference,
         resume=arguments.resume,
         shard=arguments.shard,
         out=arguments.out,
@@ -379,6 +380,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--chunk", type=_positive, required=True, help="images that run together")
     computing(sub)
     sub.add_argument("--like", help="attack artefact whose perturbation norms a control copies")
+    sub.add_argument("--reference", help="model artefact that an attack with backbone reference looks through")
     sub.add_argument("--resume", help="file to go on from after a kill; removed at the end")
     sub.add_argument(
         "--shard",

@@ -339,6 +339,8 @@ class Config:
         self.flow = self._flow()
         self.figures = self._figures()
         self._check_likes()
+        for run in self.runs:
+            self.looks_through(run.attack, run.dataset)
 
     # Sections of the configuration, in its order.
 
@@ -423,7 +425,7 @@ class Config:
                 raise ConfigError(f"metrics.{name}.reference: only with backbone: reference; remove one of the two.")
         return result, references
 
-    def _reference(self, dataset: str, chosen: str | None) -> str:
+    def _reference(self, dataset: str, chosen: str | None, path: str = "metrics.lpips.backbone") -> str:
         candidates = [name for name, specifications in self.models.items() if dataset in specifications]
         if chosen is not None:
             _known(chosen, candidates, "metrics.lpips.reference", f"network of {dataset} named")
@@ -436,10 +438,17 @@ class Config:
         spared = [name for name in candidates if not self.values["models"][name]["attacked"]]
         if not spared:
             raise ConfigError(
-                f"metrics.lpips.backbone: 'reference' needs a network of {dataset} that nobody attacks; add a model with "
+                f"{path}: 'reference' needs a network of {dataset} that nobody attacks; add a model with "
                 "'attacked: false', or name one as metrics.lpips.reference."
             )
         return spared[0]
+
+    def looks_through(self, attack: str, dataset: str) -> str | None:
+        """Return the network through which an attack with ``backbone: reference`` compares images, if it is one."""
+        if self.attacks[attack].options[dataset].get("backbone") != "reference":
+            return None
+        chosen = self.metrics.get("lpips", {}).get("reference")
+        return self._reference(dataset, chosen, f"attacks.{attack}.options.backbone")
 
     def _attacked(self, dataset: str) -> list[str]:
         models = self.values["models"]
@@ -847,11 +856,12 @@ def training_code(config: Config, dataset: str, model: str) -> list[Path]:
 
 def attack_code(config: Config, dataset: str, model: str, attack: str) -> list[Path]:
     """Return the code that one attack on one network runs."""
+    reference = config.looks_through(attack, dataset)
     return code(
         plugins.PACKAGE / "device.py",
         plugins.PACKAGE / "attacks" / "harness.py",
         plugins.source_file("attacks", config.attacks[attack].method),
-        *_network_code(config, dataset, model),
+        *(file for name in (model, reference) if name for file in _network_code(config, dataset, name)),
     )
 
 

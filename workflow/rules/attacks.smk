@@ -7,6 +7,7 @@ rule attack:
         model="results/models/{dataset}/{model}.safetensors",
         like=liked_file,
         pretrained=attack_weights,
+        reference=attack_reference,
         code=lambda wildcards: as_inputs(
             configuration.attack_code(settings, wildcards.dataset, wildcards.model, wildcards.attack)
         ),
@@ -41,6 +42,7 @@ rule attack:
         device=settings.device,
         threads=settings.threads["attack"],
         like=lambda wildcards, input: ["--like", *input.like] if input.like else [],
+        reference=lambda wildcards, input: ["--reference", *input.reference] if input.reference else [],
         # No output, because Snakemake deletes the outputs of a job that failed: after a kill, the attack goes on from here.
         resume="results/checkpoints/{dataset}/{model}/{attack}.safetensors",
         shard=[],
@@ -55,6 +57,7 @@ rule attack:
         " --device {params.device}"
         " --threads {params.threads}"
         " {params.like:q}"
+        " {params.reference:q}"
         " --resume {params.resume:q}"
         " {params.shard:q}"
         " --out {output:q}"

@@ -186,9 +186,14 @@ def shard_files(wildcards):
 
 def attack_weights(wildcards):
     """Return the pretrained weights that an attack looks through, if it does."""
-    return (
-        [ancient(lpips_weights("alex"))] if settings.attacks[wildcards.attack].method == "alma_lpips" else []
-    )
+    options = settings.attacks[wildcards.attack].options[wildcards.dataset]
+    return [ancient(lpips_weights("alex"))] if options.get("backbone") == "alex" else []
+
+
+def attack_reference(wildcards):
+    """Return the network of ours that an attack looks through, if it does."""
+    name = settings.looks_through(wildcards.attack, wildcards.dataset)
+    return [model_file(wildcards.dataset, name)] if name else []
 
 
 # --- Metrics ------------------------------------------------------------------------------------------------
@@ -201,7 +206,12 @@ LPIPS_WEIGHTS = {
 # What is downloaded: the backbone of the metric, AlexNet for alma_lpips, and AlexNet where that is asked for by hand.
 LPIPS_FETCHED = sorted(
     {LPIPS_BACKBONE} & LPIPS_WEIGHTS.keys()
-    | {"alex" for attack in settings.attacks.values() if attack.method == "alma_lpips"}
+    | {
+        "alex"
+        for attack in settings.attacks.values()
+        for options in attack.options.values()
+        if options.get("backbone") == "alex"
+    }
 ) or ["alex"]
 
 

@@ -1,4 +1,8 @@
-"""ALMA with LPIPS, by adv-lib, through a pretrained network; apart from the other peers because it reads metrics."""
+"""ALMA with LPIPS, by adv-lib; apart from the other peers because it reads metrics.
+
+LPIPS looks through a pretrained AlexNet, which is downloaded, or through a network of the same data set that nobody
+attacks, as the metric ``lpips`` with backbone ``reference``.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,23 @@ from torch import Tensor, nn
 from infoadv.attacks import AttackError, AttackResult
 from infoadv.attacks.peers import Distance, adv_lib, run_alma
 from infoadv.metrics import MetricError
-from infoadv.metrics.lpips import fetch
+from infoadv.metrics.lpips import differences, fetch
 from infoadv.metrics.perceptual import enlarge
 
 SCHEMA = {
     "alma_lpips": {
+        "backbone": {
+            "enum": ["alex", "reference"],
+            "default": "alex",
+            "description": "network whose activations are compared: AlexNet (downloaded), or `reference`, the network that "
+            "the metric lpips looks through, or else the first that nobody attacks",
+        },
         "steps": {"type": "integer", "minimum": 2, "default": 300, "description": "gradient steps"},
         "first_distance": {
             "type": "number",
             "exclusiveMinimum": 0,
             "default": 0.01,
-            "description": "distance that the first step covers, in LPIPS (AlexNet, not squared)",
+            "description": "distance that the first step covers, in LPIPS (not squared)",
         },
         "smoothing": {
             "type": "number",
@@ -67,6 +77,15 @@ def lpips_distance(features: nn.Module, images: Tensor) -> Distance:
     return lambda perturbed: lpips(prepared(perturbed))
 
 
+def reference_distance(network: nn.Module, images: Tensor) -> Distance:
+    """Return the distance of perturbed images (N, C, H, W) from ``images`` in the activations of a reference network.
+
+    Its square is the metric ``lpips`` with backbone ``reference``; the images keep their size.
+    """
+    layers = differences(network, images)
+    return lambda perturbed: torch.cat([layer.flatten(1) for layer in layers(perturbed)], 1).norm(dim=1)
+
+
 def alma_lpips(
     model: nn.Module,
     images: Tensor,
@@ -75,16 +94,24 @@ def alma_lpips(
     indices: Tensor,
     seed: int,
     targets: Tensor | None = None,
+    backbone: str = "alex",
+    reference: nn.Module | None = None,
     steps: int = 300,
     first_distance: float = 0.01,
     smoothing: float = 0.9,
 ) -> AttackResult:
-    """Augmented Lagrangian attack (Rony et al. 2021) that minimises LPIPS on AlexNet; see ``peers.run_alma``.
+    """Augmented Lagrangian attack (Rony et al. 2021) that minimises LPIPS; see ``peers.run_alma``.
 
-    Passes through AlexNet are not counted: they are no passes through the model. Raises AttackError where the weights
-    of AlexNet are neither there nor to be downloaded.
+    ``reference`` is the network for backbone ``reference``, which the workflow gives. Passes through AlexNet or the
+    reference are not counted: they are no passes through the model. Raises AttackError where the weights of AlexNet are
+    neither there nor to be downloaded, or the reference is missing.
     """
-    distance = lpips_distance(alexnet_features(images.device), images)
+    if backbone == "alex":
+        distance = lpips_distance(alexnet_features(images.device), images)
+    elif reference is None:
+        raise AttackError("alma_lpips: backbone reference needs a reference network; give --reference FILE.")
+    else:
+        distance = reference_distance(reference, images)
     return run_alma(
         "alma_lpips",
         lambda clean, perturbed: distance(perturbed),

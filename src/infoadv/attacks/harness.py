@@ -137,6 +137,7 @@ def _attack_chunk(
     dataset: data.Dataset,
     indices: np.ndarray,
     norms: np.ndarray | None,
+    reference: nn.Module | None,
     seed: int,
     device: torch.device,
     on_pass: Callable[[CountingModel], None] | None = None,
@@ -147,6 +148,8 @@ def _attack_chunk(
     options = {name: value for name, value in specification.get("options", {}).items() if name != "like"}
     if norms is not None:
         options["norms"] = torch.from_numpy(norms).to(device)
+    if reference is not None:
+        options["reference"] = reference
     counting = CountingModel(model, len(indices), on_pass).to(device)
     result = attack(counting, images, labels, indices=torch.from_numpy(indices), seed=seed, targets=targets, **options)
     adversarial = result.adversarial.detach()
@@ -187,14 +190,16 @@ def run(
     device: torch.device | str,
     out: str | Path,
     like: str | Path | None = None,
+    reference: str | Path | None = None,
     resume: str | Path | None = None,
     shard: tuple[int, int] | None = None,
 ) -> None:
     """Attack the first ``images`` correctly classified test images and write the attack artefact.
 
     ``model_path`` is ``.../{data set}/{model}.safetensors``: its place names both. ``specification`` holds ``name``,
-    ``method``, ``options`` and optionally ``target``; ``like`` is the attack artefact whose L2
-    norms a control takes over; ``resume`` a file that holds the chunks done so far, so that a killed attack goes on.
+    ``method``, ``options`` and optionally ``target``; ``like`` is the attack artefact whose L2 norms a control takes over,
+    ``reference`` the model artefact that an attack with backbone ``reference`` looks through; ``resume`` a file that holds
+    the chunks done so far, so that a killed attack goes on.
     With ``shard`` (K, N) only the chunks of the K-th of N shards run, from 0, and ``out`` becomes one of the files that
     :func:`infoadv.shards.gather` joins. Chunks that ran in smaller pieces, because the GPU was out of memory, are in the
     header as ``pieces``: the size of the largest piece by the number of the chunk.
@@ -215,6 +220,10 @@ def run(
     if like is not None:
         inputs["like"] = like
         norms = _norms_of(like, selected, dataset)
+    looked_through = None
+    if reference is not None:
+        inputs["reference"] = reference
+        looked_through, _ = models.load(reference, device)
     attack = plugins.load("attacks", specification["method"])
 
     header = artifacts.provenance(
@@ -246,7 +255,8 @@ def run(
 
     def attack_places(where: np.ndarray, on_pass: Callable[[CountingModel], None]) -> dict[str, np.ndarray]:
         own_norms = None if norms is None else norms[where]
-        return _attack_chunk(attack, specification, model, dataset, selected[where], own_norms, seed, device, on_pass)
+        own = (own_norms, looked_through)
+        return _attack_chunk(attack, specification, model, dataset, selected[where], *own, seed, device, on_pass)
 
     before = min(len(parts) * chunk, len(indices))
     progress = Progress(len(indices), "images", done=before, note=_success(parts, before))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import warnings
+from collections.abc import Callable
 from functools import cache
 from http.client import HTTPException
 from pathlib import Path
@@ -43,7 +44,7 @@ ABOUT = {
     "lpips_reference": {
         "label": "LPIPS (reference net)",
         "better": "lower",
-        "home": "",
+        "home": "alma_lpips",
         "description": (
             "LPIPS form without calibrated weights on a network of the same data set that is not attacked (Laidlaw et "
             "al. 2021): squared difference of channel-normalised activations after every ReLU, mean over positions, "
@@ -169,15 +170,25 @@ def _activations(network: nn.Module, images: Tensor) -> list[Tensor]:
     return maps
 
 
-def _reference_distance(network: nn.Module, clean: Tensor, adversarial: Tensor) -> Tensor:
-    pairs = list(zip(_activations(network, clean), _activations(network, adversarial), strict=True))
-    if not pairs:
+def differences(network: nn.Module, clean: Tensor) -> Callable[[Tensor], list[Tensor]]:
+    """Return a function of perturbed images: their activations' difference from those of ``clean``, layer by layer.
+
+    Each is float64 (N, C, H, W) over the root of its positions, so that LPIPS with backbone ``reference`` is the sum of
+    their squares. Raises ``MetricError`` where the network has no activations to compare.
+    """
+    with torch.no_grad():
+        before = _activations(network, clean)
+    if not before:
         raise MetricError(
             "lpips: the reference network has no ReLU-like module (torch.nn.ReLU, LeakyReLU, ELU, SiLU, GELU) "
             "with maps N x C x H x W; choose another model in lpips.reference."
         )
-    layers = [(one - other).double().square().sum(1).mean((1, 2)) for one, other in pairs]
-    return torch.stack(layers).sum(0)
+
+    def of(images: Tensor) -> list[Tensor]:
+        pairs = zip(before, _activations(network, images), strict=True)
+        return [(one - other).double() / one[0, 0].numel() ** 0.5 for one, other in pairs]
+
+    return of
 
 
 @torch.inference_mode()
@@ -202,6 +213,7 @@ def lpips(
                 "lpips: backbone reference needs a reference network and none was given; name a model of the data set "
                 "in lpips.reference (--reference FILE on the command line)."
             )
-        return _reference_distance(context.reference, clean, adversarial)
+        layers = differences(context.reference, clean)(adversarial)
+        return torch.stack([layer.square().sum((1, 2, 3)) for layer in layers]).sum(0)
     images, attacked = (enlarge(batch.expand(-1, 3, -1, -1)) for batch in (clean, adversarial))
     return _pretrained(backbone, context.device)(images, attacked, normalize=True).flatten().double()
