@@ -174,7 +174,7 @@ REFUSED = [
     ),
     ("models/standard/training", {"recipe": "std"}, "models.standard: there is no training recipe 'std'"),
     ("models/standard/training", {"epsilon": 0.1}, "models.standard.training.epsilon: unknown key"),
-    ("models/reference/attacked", True, "metrics.lpips.backbone: 'reference' needs a network of digits that nobody"),
+    ("models/reference/attacked", True, "metrics.lpips.reference: 'reference' is attacked"),
     ("metrics/lpips", {"reference": "standard"}, "metrics.lpips.reference: 'standard' is attacked"),
     ("metrics/lpisp", {}, "metrics.lpisp: there is no metric 'lpisp'; did you mean 'lpips'?"),
     ("sweeps/ddn", {"option": "kappa", "values": [1]}, "sweeps.ddn.option: there is no option of ddn named 'kappa'"),
@@ -201,6 +201,20 @@ def test_a_wrong_configuration_is_refused_in_one_line(raw, path, value, message)
         Config(changed)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_lpips_names_its_network_unless_there_is_one_alone(raw):
+    del raw["metrics"]["lpips"]["reference"]
+    assert Config(raw).lpips_reference == {"digits": "reference"}
+    raw["models"]["other"] = {"attacked": False, "architecture": "small_cnn", "training": {}}
+    with pytest.raises(ConfigError, match=r"metrics\.lpips\.backbone: several .*\(reference, other\); name the one"):
+        Config(raw)
+    del raw["models"]["other"]
+    raw["models"]["reference"]["attacked"] = True
+    with pytest.raises(
+        ConfigError, match=r"metrics\.lpips\.backbone: 'reference' needs a network of digits that nobody"
+    ):
+        Config(raw)
 
 
 def test_a_file_that_is_no_configuration_is_refused(tmp_path):

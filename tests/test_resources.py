@@ -29,7 +29,7 @@ def test_the_passes_of_a_named_recipe_are_those_it_runs_with():
 def test_passes_are_not_fewer_than_those_of_the_attacks():
     # What results/reference counted.
     options = paper().attacks
-    counted = {"mi_masking": 100, "ddn": 100, "fgsm_smallest": 12, "bim": 120, "pgd_linf": 480, "fgsm_budget": 1}
+    counted = {"mi_masking": 90, "ddn": 100, "fgsm_smallest": 12, "bim": 120, "pgd_linf": 480, "fgsm_budget": 1}
     for name, count in counted.items():
         assert count <= resources.passes(options[name].options["cifar10"]) <= 1.3 * count
 

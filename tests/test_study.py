@@ -99,7 +99,7 @@ def test_attacks_of_the_study_alone_are_run_and_not_compared(raw):
     assert Run("digits", "good_init", "jsma") in alone
     assert not {run.attack for run in checked.runs} & {"jsma", "jsma_regular", "jsma_adaptive"}
     assert checked.flow.values["matched"] == "fgsm_0.1"
-    assert checked.flow.values["shifts"] == 24
+    assert checked.flow.values["evidence"] == "class"
 
 
 def test_tables_and_figures_of_the_profiles_belong_to_the_study(raw):

@@ -441,6 +441,12 @@ class Config:
                 f"{path}: 'reference' needs a network of {dataset} that nobody attacks; add a model with "
                 "'attacked: false', or name one as metrics.lpips.reference."
             )
+        if len(spared) > 1:
+            # A choice by order would change with the place of a model in the file.
+            raise ConfigError(
+                f"{path}: several networks of {dataset} are attacked by nobody ({', '.join(spared)}); name the one that "
+                "LPIPS looks through as metrics.lpips.reference."
+            )
         return spared[0]
 
     def looks_through(self, attack: str, dataset: str) -> str | None:

@@ -23,7 +23,7 @@ SCHEMA = {
             "enum": ["alex", "reference"],
             "default": "alex",
             "description": "network whose activations are compared: AlexNet (downloaded), or `reference`, the network that "
-            "the metric lpips looks through, or else the first that nobody attacks",
+            "metrics.lpips.reference names, or else the only one that nobody attacks",
         },
         "steps": {"type": "integer", "minimum": 2, "default": 300, "description": "gradient steps"},
         "first_distance": {

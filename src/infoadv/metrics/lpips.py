@@ -35,7 +35,8 @@ SCHEMA = {
         "reference": {
             "type": ["string", "null"],
             "default": None,
-            "description": "with `backbone: reference`, the name of the model to use; it must not be attacked",
+            "description": "with `backbone: reference`, the name of the model to use, which must not be attacked; needed where "
+            "there are several such models",
         },
     }
 }
