@@ -41,7 +41,7 @@ AMPLIFYING = [*ALMA, "perc_al"]
 #: Their options under which rounding grows so slowly, or not at all, that in float64 it is invisible at every step. Steps
 #: are short, so that images succeed at different times.
 CALM = {
-    "alma_l2": {"steps": 100, "smoothing": 0.9, "first_distance": 0.01},
+    "alma_l2": {"steps": 100, "smoothing": 0.9, "first_distance": 0.003},
     "alma_ssim": {"smoothing": 0.9, "first_distance": 1e-6},
     "alma_ciede2000": {"smoothing": 0.9, "first_distance": 0.05},
     "perc_al": {"step_size": 0.3, "colour_step_size": 0.15},
@@ -375,22 +375,24 @@ def test_alma_lpips_without_weights_says_what_to_do(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
-@pytest.mark.parametrize(("name", "options"), [("ddn", {}), ("cw_l2", {"binary_search_steps": 9})])
-def test_foolbox_and_adv_lib_agree(name, options, targeted, digits_data, trained_model):
+@pytest.mark.parametrize(("name", "tolerance"), [("ddn", 1e-3), ("cw_l2", 0.03)])
+def test_foolbox_and_adv_lib_agree(name, tolerance, targeted, digits_data, trained_model):
     model, _ = models.load(trained_model, torch.device("cpu"))
     dataset, _ = data.load(digits_data)
     chosen = harness.select(model, dataset, 16, 0, torch.device("cpu"), "small")
     images = harness.to_images(dataset.x_test[chosen], "cpu")
     labels = torch.from_numpy(dataset.y_test[chosen])
     targets = (labels + 1) % 10 if targeted else None
-    distances, reached = [], []
+    distances, first = [], []
     for method in (name, f"{name}_adv_lib"):
         attack = plugins.load("attacks", method)
-        result = attack(model, images, labels, indices=torch.from_numpy(chosen), seed=0, targets=targets, **options)
-        reached.append(result.first_success >= 0)
+        result = attack(model, images, labels, indices=torch.from_numpy(chosen), seed=0, targets=targets)
+        first.append(result.first_success)
         distances.append(l2(result.adversarial, images))
-    # A target may be out of reach in the steps given: then it is for both.
-    assert torch.equal(*reached)
-    assert reached[0].float().mean() > 0.9
-    means = [each[reached[0]].mean() for each in distances]
-    assert abs(means[0] / means[1] - 1) < 0.03
+    assert torch.equal(*first)
+    reached = first[0] >= 0
+    # One target is out of C&W's reach in 100 steps for each constant; in 300 it is not.
+    assert (~reached).sum() <= (name == "cw_l2" and targeted)
+    differences = (distances[0] / distances[1] - 1)[reached].abs()
+    assert differences.median() < 1e-3
+    assert differences.max() < tolerance
