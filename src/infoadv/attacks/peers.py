@@ -17,14 +17,14 @@ unfit for a comparison:
 
 What is left as it is: FMN's step in L2 scales the perturbation to its norm where the paper only shortens it.
 
-PerC-AL and ALMA amplify rounding. With the steps of ``tests/test_peers.py`` two runs that differ in the last place of
+PerC-AL and ALMA amplify rounding. With the options of ``tests/test_peers.py`` two runs that differ in the last place of
 float32 drift apart by a factor of 1.3 to 1.5 a step, and by 1 % of the perturbation after 15 to 60 steps, whatever the
 difference came from: another batch, another memory layout, or noise of 6e-8 on the image or on the logits. L2 then moves
-by less than 1 % in the middle image of 24, by up to half in the worst, and by at most 3 % in the mean. No part of it is a
-dependence on batch or layout: in float64 the same runs start 2e-9 times as far apart, grow alike, and agree to 1e-9
-after 20 steps. It is the length of the step against the curvature: PerC-AL with its steps at 0.3 of the default and ALMA
-with SSIM at the default smoothing do not amplify on those networks in 60 and 100 steps. The same chunk gives the same
-bytes. Compare such attacks by their means, not image by image; FMN, C&W and DDN agree to 1e-4 on every image.
+by about 1 % or less in the middle image of 24, by up to half in the worst, and by at most 3 % in the mean. No dependence
+on batch or layout was found beside it: in float64 the same runs start 2e-9 times as far apart, grow alike, and agree to
+1e-8 after 20 steps. Shorter or smoother steps amplify less: PerC-AL with steps of 0.3 of the default grows by 1.05 a step,
+ALMA with SSIM at the default smoothing not at all in 100 steps. The same chunk gives the same bytes. Compare these attacks
+by means over images, not image by image; FMN, C&W and DDN agree to 1e-4 on every image.
 """
 
 from __future__ import annotations
