@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from infoadv import config, layout, status
+from infoadv import artifacts, config, layout, status
 from pipeline import CONFIG, command, environment, snakemake, succeed
 
 pytestmark = pytest.mark.workflow
@@ -31,11 +31,11 @@ def planned(tree, *arguments):
 
 @pytest.fixture
 def edited(finished):
-    """Return a function that appends a line to a file of the finished tree; the file is restored afterwards."""
+    """Return a function that appends a line to a file of a tree, the finished one; the file is restored afterwards."""
     before = {}
 
-    def edit(name, line="\n# edited\n", old=None):
-        path = finished / name
+    def edit(name, line="\n# edited\n", old=None, tree=finished):
+        path = tree / name
         before[path] = path.read_text()
         path.write_text(before[path].replace(old, line) if old else before[path] + line)
         assert path.read_text() != before[path]
@@ -111,30 +111,56 @@ def test_a_change_to_one_option_reruns_that_attack(finished, edited):
     assert {name for rule, name in planned(finished, "all") if rule == "attack"} == {"ddn", "noise"}
 
 
-def test_sharded_attacks_have_the_bytes_of_unsharded_ones(finished, tmp_path):
-    tree = tmp_path / "tree"
+GATHERED = [f"results/attacks/digits/standard/{name}.safetensors" for name in ("ddn", "noise")]
+SHARD_JOBS = {("attack_shard", str(shard)) for shard in range(3)} | {("gather", "ddn"), ("gather", "noise")}
+
+
+@pytest.fixture(scope="module")
+def sharded(finished, tmp_path_factory):
+    """Return a copy of the finished tree in which two attacks have been made again in shards."""
+    tree = tmp_path_factory.mktemp("sharded") / "tree"
     shutil.copytree(finished, tree)
     text = (tree / CONFIG).read_text()
     for label, shards in (("DDN", 3), ("Noise", 2)):
         assert f"label: {label}," in text
         text = text.replace(f"label: {label},", f"label: {label}, shards: {shards},")
     (tree / CONFIG).write_text(text)
-    targets = [f"results/attacks/digits/standard/{name}.safetensors" for name in ("ddn", "noise")]
-    jobs = {("attack_shard", str(shard)) for shard in range(3)} | {("gather", "ddn"), ("gather", "noise")}
-    assert planned(tree, *targets) == jobs
-    succeed(tree, *targets)
-    for target in targets:
-        assert (tree / target).read_bytes() == (finished / target).read_bytes(), target
-    assert not [*(tree / "results" / "shards").rglob("*.safetensors")]
-    succeed(tree, "results/tables/runtime.csv")
-    assert "\n| digits/standard/ddn | 4 |" in (tree / "results" / "tables" / "runtime.md").read_text()
-    # The shards are gone: new file times still make nothing again, and a change of code makes them again.
-    for path in (tree / "src").rglob("*.py"):
+    assert planned(tree, *GATHERED) == SHARD_JOBS
+    succeed(tree, *GATHERED)
+    return tree
+
+
+def test_sharded_attacks_have_the_bytes_of_unsharded_ones(finished, sharded):
+    for target in GATHERED:
+        assert (sharded / target).read_bytes() == (finished / target).read_bytes(), target
+    assert not [*(sharded / "results" / "shards").rglob("*.safetensors")]
+    succeed(sharded, "results/tables/runtime.csv")
+    assert "\n| digits/standard/ddn | 4 |" in (sharded / "results" / "tables" / "runtime.md").read_text()
+
+
+def test_a_change_of_code_makes_shards_again_that_are_gone(sharded, edited):
+    for path in (sharded / "src").rglob("*.py"):
         path.touch()
-    assert "Nothing to be done" in succeed(tree, *targets)
-    code = tree / "src" / "infoadv" / "attacks" / "libraries.py"
-    code.write_text(code.read_text() + "\n# edited\n")
-    assert planned(tree, *targets) >= jobs
+    assert "Nothing to be done" in succeed(sharded, *GATHERED)
+    edited("src/infoadv/attacks/libraries.py", tree=sharded)
+    assert planned(sharded, *GATHERED) >= SHARD_JOBS
+
+
+def test_a_gathered_attack_is_checked_like_any_other(sharded):
+    ddn, noise = (sharded / target for target in GATHERED)
+    good = ddn.read_bytes()
+    try:
+        shutil.copy(noise, ddn)
+        refused = " ".join(snakemake(sharded, "tables").stderr.split())
+        assert f"{GATHERED[0]}: is not what the configuration asks for (its specification is" in refused
+        ddn.write_bytes(good)
+        tensors, header = artifacts.load_tensors(ddn)
+        header["inputs"]["model"] = "0" * 64
+        artifacts.save_tensors(ddn, tensors, header)
+        refused = " ".join(snakemake(sharded, "tables").stderr.split())
+        assert f"{GATHERED[0]}: was made from another model than is there now" in refused
+    finally:
+        ddn.write_bytes(good)
 
 
 def test_wrong_configurations_stop_in_one_line_before_anything_runs(finished, edited):

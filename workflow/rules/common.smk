@@ -74,23 +74,30 @@ def cores(wanted):
     """Return the share of `--cores` that a job which keeps ``wanted`` real cores busy takes.
 
     Every job uses its own fixed number of threads, so that its bytes do not depend on --cores. On a machine with
-    fewer cores than --cores says, each therefore counts for more: `--cores 8` on two cores runs two of them at once.
+    fewer cores than --cores says, each therefore counts for more: `--cores 8` on two cores runs two of them at once. On a
+    cluster it is what the job asks for. A function, like ``gpus``: only after parsing is it known whether that is so.
     """
-    if workflow.non_local_exec:
-        return wanted
-    try:
+
+    def share(wildcards):
+        if workflow.non_local_exec:
+            return wanted
         offered = int(workflow.cores)
-    except WorkflowError:
-        return wanted
-    if hasattr(os, "sched_getaffinity"):
-        real = len(os.sched_getaffinity(0))
-    else:
-        real = os.cpu_count() or 1
-    return min(offered, math.ceil(wanted * max(1, offered / real)))
+        if hasattr(os, "sched_getaffinity"):
+            real = len(os.sched_getaffinity(0))
+        else:
+            real = os.cpu_count() or 1
+        return min(offered, math.ceil(wanted * max(1, offered / real)))
+
+    return share
 
 
 # The wildcards that the provenance of an artefact holds as well.
 NAMES = ("dataset", "model", "attack")
+
+
+def maker(dag, job):
+    """Return the job whose parameters and inputs the artefact of ``job`` tells: of a gathered attack, that of a shard."""
+    return next((other for other in dag.job_dependencies(job) if other.rule.name == "attack_shard"), job)
 
 
 def check_existing(dag):
@@ -98,10 +105,11 @@ def check_existing(dag):
     existing.check_times({file for job in dag.needrun_jobs() for file in job.input})
     digest = functools.cache(existing.artifacts.file_digest)
     for job in dag.jobs:
+        made_by = maker(dag, job)
         if (
             dag.needrun(job)
             or not any(map(dag.needrun, dag.depending[job]))
-            or job.params.get("spec") is None
+            or made_by.params.get("spec") is None
         ):
             continue
         for path in job.output:
@@ -109,10 +117,10 @@ def check_existing(dag):
             if Path(path).is_file() and Path(path).suffix in (".safetensors", ".parquet"):
                 existing.check(
                     path,
-                    specification=json.loads(job.params.spec),
-                    seed=job.params.get("seed"),
+                    specification=json.loads(made_by.params.spec),
+                    seed=made_by.params.get("seed"),
                     names={name: value for name, value in job.wildcards_dict.items() if name in NAMES},
-                    inputs=[file for file in job.input if not file.endswith(".py")],
+                    inputs=[file for file in made_by.input if not file.endswith(".py")],
                     digest=digest,
                 )
 
