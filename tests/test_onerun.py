@@ -54,6 +54,13 @@ def test_the_second_run_is_refused_until_the_first_is_killed_though_its_job_live
         os.kill(job, signal.SIGKILL)
 
 
+def test_the_name_is_on_the_disk_before_a_job_on_another_machine_reads_it(folder, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.pread(descriptor, 1000, 0).decode()))
+    onerun.begin()
+    assert synced == [os.environ[onerun.VARIABLE]]
+
+
 def test_a_job_of_a_dead_run_keeps_the_old_file_once_another_run_has_begun(folder, monkeypatch):
     path = folder / "results" / "file.txt"
     artifacts.write_text(path, "before any run\n")

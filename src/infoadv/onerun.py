@@ -3,7 +3,8 @@
 The main process of a run holds a lock on ``.snakemake/infoadv.lock``, which the kernel drops when it dies. Jobs do not
 inherit the lock: after `kill -9` of the main process they may live on, and must not keep the next run out. The file holds
 the name of the run, which jobs know from the environment: a job whose run is no longer the one that has the folder may
-have been started under another configuration, so it throws its result away, and ends without a failure.
+have been started under another configuration, so it throws its result away, and ends without a failure. docs/cluster.md
+says which executors hand the environment on.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ def begin() -> None:
     name = f"{uuid.uuid4().hex} process {os.getpid()} on {socket.gethostname()}"
     os.ftruncate(descriptor, 0)
     os.write(descriptor, name.encode())
+    # Jobs on other machines read it: a network file system may keep it back for as long as the file is open.
+    os.fsync(descriptor)
     os.environ[VARIABLE] = name
     # What a killed job was writing.
     for folder in ("results", "figures"):

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
-from pipeline_runs import CONFIG, LIMIT, ROOT, SHARDS, assert_same, finish, interrupted_shard, log_of_shard, started
+from pipeline_runs import (
+    CONFIG,
+    LIMIT,
+    ROOT,
+    SHARDS,
+    assert_same,
+    finish,
+    interrupted_shard,
+    log_of_shard,
+    started,
+    wait_for,
+)
+
+from infoadv import onerun
 
 pytest.importorskip(
     "snakemake_executor_plugin_cluster_generic", reason="snakemake-executor-plugin-cluster-generic is not installed"
@@ -12,10 +28,8 @@ pytest.importorskip(
 pytestmark = pytest.mark.workflow
 
 #: Without profiles/default, which is for one machine.
-CLUSTER = (
-    *("--executor", "cluster-generic", "--jobs", "2", "--workflow-profile", "none"),
-    *("--cluster-generic-submit-cmd", str(ROOT / "tests" / "cluster" / "submit.sh")),
-)
+EXECUTOR = ("--executor", "cluster-generic", "--jobs", "2", "--workflow-profile", "none")
+CLUSTER = (*EXECUTOR, "--cluster-generic-submit-cmd", str(ROOT / "tests" / "cluster" / "submit.sh"))
 
 
 def test_with_a_job_killed_it_makes_the_same_bytes(local, tmp_path):
@@ -38,3 +52,33 @@ def test_downloads_stay_where_snakemake_runs(tmp_path):
     printed = (tmp_path / "run.log").read_text()
     assert "localrule fetch_mnist" in printed
     assert "Submitted" not in printed
+
+
+def test_a_job_asks_for_its_own_threads_whatever_cores_says(tmp_path):
+    # Says what is asked for, and fails: no job runs.
+    submit = ("--cluster-generic-submit-cmd", "echo {threads} > asked; false")
+    with started(tmp_path, *EXECUTOR, *submit, "--cores", "64", target="results/data/digits.safetensors") as run:
+        assert run.wait(timeout=LIMIT) != 0
+    assert (tmp_path / "asked").read_text() == "1\n"
+
+
+def test_a_job_of_a_dead_run_that_starts_late_deletes_nothing(tmp_path):
+    # A queue in which the job stays until its Snakemake has been killed.
+    submit = ("--cluster-generic-submit-cmd", "sh -c 'cp $0 part; mv part job.sh; echo 1'")
+    with started(tmp_path, *EXECUTOR, *submit, target="results/data/digits.safetensors") as run:
+        wait_for((tmp_path / "job.sh").is_file, "the job was in the queue", run)
+    lock, result = tmp_path / onerun.LOCK, tmp_path / "results" / "data" / "digits.safetensors"
+    name = lock.read_text()
+
+    def job():
+        environment = {**os.environ, onerun.VARIABLE: name}
+        return subprocess.run(["sh", "job.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True).stderr
+
+    printed = job()
+    assert result.is_file(), printed
+    before = result.stat()
+    lock.write_text("another process 1 on elsewhere")
+    printed = job()
+    assert result.is_file(), printed
+    assert result.stat() == before
+    assert "another run has begun in this folder (process 1 on elsewhere)" in printed

@@ -20,6 +20,14 @@ from infoadv import layout
 from infoadv import resources as need
 from infoadv.layout import attack_file, metrics_file, model_file
 
+if workflow.remote_exec:
+    # A job of a dead run that leaves the queue of a cluster late: going on, Snakemake would begin by deleting its output,
+    # which the next run may have made.
+    try:
+        onerun.check()
+    except InfoadvError as error:
+        sys.exit(f"infoadv: {error}")
+
 try:
     settings = configuration.Config(config)
 except InfoadvError as error:
