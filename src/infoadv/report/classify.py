@@ -15,8 +15,6 @@ from infoadv.report import statistics
 from infoadv.report.flow import Group
 
 FOLDS = 5
-#: With fewer images than this nothing is tested.
-MINIMUM = 10
 
 
 def vector(group: Group, profiles: Sequence[str]) -> np.ndarray:
@@ -101,10 +99,11 @@ class Separation:
 def separation(positive: np.ndarray, negative: np.ndarray, settings: statistics.Settings) -> Separation:
     """Return how well positives are told from negatives, features (n, p) each, row i of both from the same image i.
 
-    A positive is compared with the negatives of the other images. With fewer than ``MINIMUM`` images the values are NaN.
+    A positive is compared with the negatives of the other images. With fewer than ``statistics.MINIMUM`` images the values
+    are NaN.
     """
     n = len(positive)
-    if n < MINIMUM:
+    if n < statistics.MINIMUM:
         return Separation(n, *[float("nan")] * 3)
     features, images = np.vstack([positive, negative]), np.tile(np.arange(n), 2)
     classes = np.repeat([1, 0], n)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from infoadv.report import flow, rendering, style
+from infoadv.report import flow, rendering, statistics, style
 
 CLEAN = "#000000"
 #: A legend has three columns, two if an entry is longer than this many characters.
@@ -23,7 +23,10 @@ NOISE_LINE = (0, (3, 2))
 PROCESS_LINE = (0, (1, 1.4))
 NUMBERS = ("curve", "profile", "layer", "layer_name", "n", "success_rate", "mean", "low", "high")
 #: What the lines are, to stand once under a figure.
-KEY = "Markers and lines: means over inputs; bands: bootstrap intervals; dotted: Gaussian process over the layers."
+KEY = (
+    f"Markers and lines: means over at least {statistics.MINIMUM} inputs; bands: bootstrap intervals; dotted: Gaussian "
+    "process over the layers."
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Curve:
         if self.legend:
             return self.legend
         count = len(self.group)
-        head = f"{self.label}: n {count}" if count >= flow.DRAWN else f"{self.label}: not drawn (n {count})"
+        head = f"{self.label}: n {count}" if count >= statistics.MINIMUM else f"{self.label}: not drawn (n {count})"
         rate = "" if self.rate is None else f", success {rendering.number(self.rate, 2)}"
         return f"{head}{rate}{f', {self.note}' if self.note else ''}"
 
@@ -109,7 +112,7 @@ def draw(
     records: list[dict[str, Any]] = []
     handles: list[Artist] = []
     for position, curve in enumerate(curves):
-        empty = len(curve.group) < flow.DRAWN
+        empty = len(curve.group) < statistics.MINIMUM
         if curve.shown:
             handles.append(_handle(curve, empty))
         if empty:
@@ -124,7 +127,7 @@ def draw(
             ]
     for axes, profile in zip(panels, flow.PROFILES, strict=True):
         if not records:
-            style.say(axes, "fewer than two inputs\nin every set")
+            style.say(axes, f"fewer than {statistics.MINIMUM} inputs\nin every set")
             axes.set_title(flow.NAMES[profile])
             continue
         axes.set_title(flow.NAMES[profile])

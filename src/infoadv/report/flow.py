@@ -28,9 +28,6 @@ BINS = (
     "0.10 at 4 x 4 positions): only sign and order of its values count."
 )
 
-#: With fewer inputs than this no mean is drawn.
-DRAWN = 2
-
 _INPUT = ("estimator", "source", "attack", "condition", "index", "step")
 _ABOUT = ("label", "target", "prediction", "success", "crafted", "l2", "features", "progress")
 _VALUES = (*PROFILES, "dead", "v_true", "v_adversarial")

@@ -17,6 +17,8 @@ import pandas as pd
 ALPHA = 0.05
 #: Permutations of a permutation test, without the identity.
 PERMUTATIONS = 4999
+#: With fewer images than this information profiles are not tested, and no mean of them is drawn.
+MINIMUM = 10
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from infoadv.report import curves, flow, style
+from infoadv.report import curves, flow, statistics, style
 from infoadv.report.rendering import number
 from infoadv.report.rows import attack_of
 
@@ -43,10 +43,9 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
         label = attack_of(name, specification).label
         counts, width = f"n {len(won)}, success {number(group.rate, 2)}", style.TEXT_WIDTH / columns - 0.3
         style.entitle(axes, f"{label}\n{counts}", width)
-        if len(won) < flow.DRAWN:
-            axes.text(
-                0.5, 0.5, "not drawn: fewer than\ntwo successes", transform=axes.transAxes, ha="center", va="center"
-            )
+        if len(won) < statistics.MINIMUM:
+            text = f"not drawn: fewer than\n{statistics.MINIMUM} successes"
+            axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
             axes.set_xticks([])
             continue
         bands = {key: flow.mean_profile(won.values[key], read.settings) for key in looks}

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from infoadv import InfoadvError
-from infoadv.report import curves, flow, style
+from infoadv.report import curves, flow, statistics, style
 from infoadv.report.rendering import number
 from infoadv.report.rows import attack_of
 
@@ -89,7 +89,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
 
 def _entry(label: str, count: int, note: str, **look: Any) -> Line2D:
     """Return the legend's entry of a mean over inputs; without a line where there are too few of them."""
-    if count < flow.DRAWN:
+    if count < statistics.MINIMUM:
         return Line2D([], [], linestyle="none", label=f"{label}: not drawn (n {count}){note}")
     return Line2D([], [], label=f"{label}: n {count}{note}", **look)
 
@@ -153,7 +153,7 @@ def _progress(
         ("D, mean", paths, {"color": style.COLORS[0], "marker": "o"}),
     ):
         levels = np.array([np.interp(_GRID, path.table["progress"], path.table[column]) for path in found.values()])
-        if len(levels) < flow.DRAWN:
+        if len(levels) < statistics.MINIMUM:
             continue
         band = flow.mean_profile(levels, read.settings)
         axes.fill_between(_GRID, band.low, band.high, color=look["color"], alpha=0.18, linewidth=0)

@@ -32,10 +32,12 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     for name, network, other in (("Full", read.main, trimmed), ("Trimmed", trimmed, read.main)):
         own = network.select(read.estimator, read.jsma)
         passed = network.select(read.estimator, read.jsma, source=other.name)
-        color = curves.look(0).color
+        # The colours that own and others' examples have between the networks of the transfer as well.
+        blue, orange = map(curves.look, range(2))
+        made, dashed = passed.made, (0, (4, 1.5))
         found = [
-            curves.Curve(f"{attack.label} for this network", own.won, color, "-", "o", own.rate),
-            curves.Curve(f"{attack.label} for the other", passed.made, color, (0, (4, 1.5)), "^", passed.made.rate),
+            curves.Curve(f"{attack.label} for this network", own.won, blue.color, "-", blue.marker, own.rate),
+            curves.Curve(f"{attack.label} for the other", made, orange.color, dashed, orange.marker, made.rate),
         ]
         rows.append(
             curves.Row(f"{name} network ({network.name})", network, [curves.clean(network, read, found), *found])

@@ -49,7 +49,6 @@ import numpy as np
 import pandas as pd
 
 from infoadv.report import classify, flow, statistics
-from infoadv.report.classify import MINIMUM
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex
 from infoadv.report.rows import attack_of
 
@@ -110,9 +109,9 @@ class _Outcome:
 
     def checked(self) -> _Outcome:
         """Return the outcome without numbers where it rests on too few images."""
-        if self.reason or self.result.n >= MINIMUM:
+        if self.reason or self.result.n >= statistics.MINIMUM:
             return self
-        reason = f"{self.result.n} image{'' if self.result.n == 1 else 's'}, {MINIMUM} are needed"
+        reason = f"{self.result.n} image{'' if self.result.n == 1 else 's'}, {statistics.MINIMUM} are needed"
         return replace(self, result=replace(_NONE, n=self.result.n), reason=reason)
 
 
@@ -400,7 +399,7 @@ def _trimmed(read: flow.Flow) -> Iterator[_Comparison]:
         groups = _passed_on(read, estimator, trimmed)
         values = [group.deviation(profile) for group in groups]
         one, other, images = flow.paired(*values)
-        if len(images) >= MINIMUM:
+        if len(images) >= statistics.MINIMUM:
             found, test = statistics.paired(one, other, read.settings), "Wilcoxon"
         else:
             apart = [value.to_numpy(dtype=float) for value in values]
@@ -516,7 +515,7 @@ def _recognised(
     if len(groups) < 2:
         reason = f"{len(groups)} attack{'' if len(groups) == 1 else 's'}, 2 are needed"
         return _Outcome(reason=reason, **about), _Outcome(reason=reason, **about)
-    if len(images) < MINIMUM:
+    if len(images) < statistics.MINIMUM:
         # The accuracies of so few images are not taken.
         few = _Outcome(replace(_NONE, n=len(images)), null=chance, **about)
         return few, replace(few, null=0.0)
@@ -593,8 +592,8 @@ def _ensemble(read: flow.Flow) -> Iterator[dict[str, Any]]:
 
 _NOTE = (
     "Supported: all deciding tests of a claim have an interval above the null value and a p value below "
-    f"{statistics.ALPHA:g} after Holm's correction over all of them; not testable: fewer than {MINIMUM} images, or the "
-    "networks are not there. D: overall difference of a profile from the clean image's, in clean spreads; profiles and D "
+    f"{statistics.ALPHA:g} after Holm's correction over all of them; not testable: fewer than {statistics.MINIMUM} images, "
+    "or the networks are not there. D: overall difference of a profile from the clean image's, in clean spreads; profiles and D "
     "are a reconstruction. Values against a control are differences. Where two success rates or numbers of changed "
     "features stand, the second is the control's. Left out: attacked images on which an attack failed or that miss one side."
 )
