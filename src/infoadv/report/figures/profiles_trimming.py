@@ -37,7 +37,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
         made, dashed = passed.made, (0, (4, 1.5))
         found = [
             curves.Curve(f"{attack.label} for this network", own.won, blue.color, "-", blue.marker, own.rate),
-            curves.Curve(f"{attack.label} for the other", made, orange.color, dashed, orange.marker, made.rate),
+            curves.Curve(f"{attack.label} for the other", made, orange.color, dashed, "^", made.rate),
         ]
         rows.append(
             curves.Row(f"{name} network ({network.name})", network, [curves.clean(network, read, found), *found])
