@@ -186,6 +186,21 @@ def test_missing_and_doubled_shards_and_other_files_are_refused(attack, tmp_path
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    "changed", [{"shard": None}, {"shard": -1}, {"shards": "2"}, {"chunks": True}, {"model": None}]
+)
+def test_a_shard_whose_header_says_less_is_refused(attack, tmp_path, changed):
+    first = attack("0", shard=(0, 2))
+    with pytest.raises(ArtifactError, match=rf"altered-0\.safetensors: its header .* {next(iter(changed))}; remove it"):
+        shards.gather([altered(first, **changed)], tmp_path / "out.safetensors")
+
+
+def test_a_shard_of_more_than_can_be_is_refused_at_once(attack, tmp_path):
+    first = attack("0", shard=(0, 2))
+    with pytest.raises(ShardError, match=r"shard 1, 2, 3, 4, 5, 6, 7, 8 of 1000000000000 is missing"):
+        shards.gather([altered(first, shards=10**12)], tmp_path / "out.safetensors")
+
+
 def test_a_commit_between_shards_is_no_other_code(attack, tmp_path):
     first, second = (attack(str(number), shard=(number, 2)) for number in range(2))
     shards.gather([altered(first, commit="earlier"), altered(second, commit="later")], tmp_path / "out.safetensors")

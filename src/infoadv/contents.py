@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 
 #: dtype kind and dimensions of the tensors that readers rely on. All of one group have the same length.
+_ATTACK = {
+    "index": ("i", 1),
+    "label": ("i", 1),
+    "target": ("i", 1),
+    "adversarial": ("f", 4),
+    "adversarial_8bit": ("u", 4),
+    "success": ("b", 1),
+}
 _TENSORS: dict[str, list[dict[str, tuple[str, int]]]] = {
     "data": [
         {"x_train": ("u", 4), "y_train": ("i", 1)},
         {"x_test": ("u", 4), "y_test": ("i", 1)},
     ],
-    "attack": [
-        {
-            "index": ("i", 1),
-            "label": ("i", 1),
-            "target": ("i", 1),
-            "adversarial": ("f", 4),
-            "adversarial_8bit": ("u", 4),
-            "success": ("b", 1),
-        }
-    ],
+    "attack": [_ATTACK],
+    "shard": [_ATTACK],
 }
 _TEXT, _INTEGER, _NUMBER, _FLAG = "O", "iu", "iuf", "b"
 _COLUMNS = {
@@ -49,6 +49,8 @@ _COLUMNS = {
 }
 #: Entries of the header that are lists of names.
 _NAMES = {"data": ("class_names",), "flow": ("layers", "estimators")}
+#: Entries of the header that are counts.
+_COUNTS = {"shard": ("shard", "shards", "chunks"), "resume": ("chunks",), "checkpoint": ("epoch",)}
 #: Bytes that a value of a column takes at least, and what a parquet file may expand to: honest ones stay far below.
 _VALUE_BYTES = 8
 _RATIO, _ALLOWANCE = 100, 64 << 20
@@ -68,7 +70,7 @@ def check_header(header: Mapping[str, Any]) -> None:
     inputs = header.get("inputs")
     if not isinstance(inputs, dict) or not all(isinstance(digest, str) for digest in inputs.values()):
         raise UnfitError("its header names no inputs")
-    if kind == "attack":
+    if kind in ("attack", "shard"):
         names = {**{key: header.get(key) for key in ("dataset", "model")}, "attack": specification.get("name")}
         for key, name in names.items():
             if not isinstance(name, str):
@@ -81,6 +83,11 @@ def check_header(header: Mapping[str, Any]) -> None:
         given = header.get(key)
         if not isinstance(given, list) or not given or not all(isinstance(name, str) for name in given):
             raise UnfitError(f"its header names no {key}")
+    for key in _COUNTS.get(kind, ()):
+        if type(header.get(key)) is not int or header[key] < 0:
+            raise UnfitError(f"its header holds no number {key}")
+    if kind == "resume" and not isinstance(header.get("pieces"), dict):
+        raise UnfitError("its header holds no pieces")
 
 
 def check_tensors(kind: str, tensors: Mapping[str, np.ndarray]) -> None:
@@ -97,7 +104,7 @@ def check_tensors(kind: str, tensors: Mapping[str, np.ndarray]) -> None:
             raise UnfitError(
                 f"its tensors differ in length ({', '.join(f'{n} {size}' for n, size in lengths.items())})"
             )
-    if kind == "attack" and tensors["index"].size and tensors["index"].min() < 0:
+    if kind in ("attack", "shard") and tensors["index"].size and tensors["index"].min() < 0:
         raise UnfitError("it holds an index below 0")
 
 
