@@ -60,7 +60,7 @@ def epoch(where: str, folder: Path) -> Callable[[], None]:
 
     def run() -> None:
         model = random_target("resnet", {"width": 32}, CIFAR).requires_grad_(True).to(where)
-        # Another identity each time: a finished checkpoint would be taken up instead.
+        # That of the last repeat would be taken up, and nothing be left to train.
         checkpoint = folder / f"{where}.safetensors"
         checkpoint.unlink(missing_ok=True)
         training._train(model, dataset, options, 0, torch.device(where), checkpoint, "", None)

@@ -13,7 +13,7 @@ CONFIG = "tests/workflow/config.yaml"
 
 
 def environment():
-    # What the developer has set must not decide what is tested.
+    """Return the environment of a run: what the developer has set must not decide what is tested."""
     return {key: value for key, value in os.environ.items() if key not in {"INFOADV_DATA", "SNAKEMAKE_PROFILE"}}
 
 

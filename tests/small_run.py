@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from pipeline import ROOT, environment
+
 CONFIG = ROOT / "tests" / "workflow" / "faults.yaml"
 DATA = "results/data/digits.safetensors"
 TARGETS = ("results/tables/quality.csv", "results/tables/targets.csv", "figures/distributions.png")
@@ -22,11 +23,6 @@ def command(*targets: str) -> list[str]:
     """Return the command that makes ``targets`` in the working directory."""
     snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "8"]
     return [*snakemake, *targets, "--configfile", str(CONFIG)]
-
-
-def environment() -> dict[str, str]:
-    # What the developer has set must not decide what is tested.
-    return {key: value for key, value in os.environ.items() if key not in {"INFOADV_DATA", "SNAKEMAKE_PROFILE"}}
 
 
 def run(tree: Path, *targets: str) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,6 @@
 """The configuration: read, checked, completed, and turned into the list of what runs.
 
-Imports neither torch nor numpy, because every cluster job parses the Snakefile, and the Snakefile starts here. The
+Imports no torch, because every cluster job parses the Snakefile, and the Snakefile starts here. The
 structure is checked against ``workflow/schemas/config.schema.json``, options against what the file that offers a
 method, metric, architecture, recipe or data source declares (:mod:`infoadv.plugins`), then names against each other.
 """

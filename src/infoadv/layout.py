@@ -1,6 +1,6 @@
 """Where a run keeps its files, relative to its folder: what the workflow makes and what `infoadv status` looks for.
 
-Everything here derives from the checked configuration. Neither torch nor numpy is imported: the Snakefile asks.
+Everything here derives from the checked configuration. No torch here: the Snakefile asks.
 """
 
 from __future__ import annotations

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from pipeline import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +29,7 @@ def dry_run(folder, raw, *arguments):
     return subprocess.run(
         [*command, "--dry-run", "--configfile", "config.yaml", *arguments],
         cwd=folder,
-        env={key: value for key, value in os.environ.items() if key not in {"INFOADV_DATA", "SNAKEMAKE_PROFILE"}},
+        env=environment(),
         capture_output=True,
         text=True,
     )

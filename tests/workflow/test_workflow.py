@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shutil
@@ -54,6 +55,9 @@ def test_everything_is_made(finished):
         for suffix in ("pdf", "png"):
             assert (finished / "figures" / f"{figure}.{suffix}").stat().st_size
         assert (finished / "results" / "tables" / f"figure_{figure}.csv").stat().st_size
+    with open(finished / "results" / "tables" / "targets.csv", newline="") as file:
+        listed = [(row["dataset"], row["model"]) for row in csv.DictReader(file)]
+    assert listed == config.load(finished / CONFIG).trained()
     assert [path.name for path in finished.glob("figures/examples/digits/standard/ddn.*")] == ["ddn.png"]
     # Nothing half-written and no checkpoint stays behind.
     assert not [*finished.glob("results/**/.*"), *finished.glob("results/checkpoints/**/*.safetensors")]

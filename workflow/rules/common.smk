@@ -14,9 +14,8 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
 )
 
-from infoadv import InfoadvError, existing, onerun
+from infoadv import InfoadvError, existing, layout, onerun
 from infoadv import config as configuration
-from infoadv import layout
 from infoadv import resources as need
 from infoadv.layout import attack_file, metrics_file, model_file
 

@@ -210,7 +210,7 @@ def run(
     dataset, _ = data.load(data_path)
     model, model_header = models.load(model_path, device)
     data_digest = artifacts.file_digest(data_path)
-    if model_header["inputs"]["data"] != data_digest:
+    if model_header["inputs"].get("data") != data_digest:
         raise artifacts.ArtifactError(
             f"{model_path}: was trained on another data set than {data_path}; remove it and run again."
         )

@@ -90,14 +90,9 @@ def _rows(
     adversarial = bits[every, :, np.maximum(adversarial_class, 0)]
     adversarial[adversarial_class < 0] = np.nan
     prediction = first.logits.argmax(1).cpu().numpy()
+    columns = {**about, "label": label, "prediction": prediction, "success": prediction != label}
     frames = []
     for estimator, profiles in measured.items():
-        columns = {
-            **about,
-            "label": label,
-            "prediction": prediction,
-            "success": prediction != label,
-        }
         frame = {
             "estimator": estimator,
             **{name: np.repeat(np.broadcast_to(value, count), layers) for name, value in columns.items()},
