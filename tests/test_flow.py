@@ -336,6 +336,7 @@ def test_the_stage_says_what_is_missing(study, digits_data, tmp_path):
     for source, condition, message in (
         ("second", "native", "'fgsm' on 'second' is not among the inputs"),
         ("first", "iterate", "records no iterates"),
+        ("first", "matched_nois", "no condition 'matched_nois' of 'fgsm'; choose of: native, matched"),
     ):
         studies = [{"source": source, "attack": "fgsm", "conditions": [condition]}]
         with pytest.raises(FlowError, match=message):

@@ -196,7 +196,7 @@ def run(
     Raises
     ------
     FlowError
-        A study without its attack artefact, or a network whose layers cannot be recorded.
+        A study without its attack artefact or of an unknown condition, or a network whose layers cannot be recorded.
     """
     device = torch.device(device)
     dataset, _ = data.load(data_path)
@@ -219,6 +219,12 @@ def run(
             raise FlowError(
                 f"{model_path}: the attack {study['attack']!r} on {study['source']!r} is not among the inputs."
             )
+        for condition in study["conditions"]:
+            if condition not in conditions.CONDITIONS:
+                known = ", ".join(conditions.CONDITIONS)
+                raise FlowError(
+                    f"studies: there is no condition {condition!r} of {study['attack']!r}; choose of: {known}."
+                )
     index = np.unique(np.concatenate([crafted.index for crafted in attacks.values()]))
     network = _Network(model, dataset, index, specification, seed, device)
     progress = Progress(len(specification["studies"]), "studies")
