@@ -57,6 +57,9 @@ def test_the_function_takes_what_the_schema_declares(folder_name, name):
         # The harness turns the name of an attack into the norms of its perturbations.
         assert set(declared) == {"like"}
         declared, passed = {}, passed | {"norms"}
+    if folder_name == "attacks" and "reference" in schema.get("backbone", {}).get("enum", []):
+        # The network that the harness loads for this backbone.
+        passed |= {"reference"}
     if "teacher" in plugins.literals(folder_name, "NEEDS").get(name, []):
         passed |= {"teacher"}
     options = options_of(function)

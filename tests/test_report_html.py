@@ -94,9 +94,8 @@ def test_it_opens_with_what_ran_and_says_how_to_read_it(page):
     assert "8 images on each network" in text
     for name in ("digits", "standard", "ddn", "mi_masking"):
         assert name in text
-    # Its links lead to the categories.
-    page.click("Examples", within=".prose a")
-    assert ["digits", "standard", "ddn"] in lines(page)
+    # A link to a second category would show the list of the first: Snakemake's menu keeps it.
+    assert page.evaluate("document.querySelectorAll('.prose a').length") == 0
 
 
 def test_every_table_figure_and_example_is_there_with_a_caption(made, page):

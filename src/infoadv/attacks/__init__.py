@@ -10,7 +10,8 @@ where an option with a default has it in both places, the literal and the signat
 the test part of the data set, ``targets`` int64 (N,) or None for an untargeted attack. All randomness comes from
 ``generator(seed, index)``, or from the seed alone where all images share the draw; nothing that happens to one image
 may depend on the others of its batch. Counting passes, cutting into chunks and rounding to 8 bits are not an attack's
-business: :mod:`infoadv.attacks.harness` does that.
+business: :mod:`infoadv.attacks.harness` does that. An attack whose option ``backbone`` is "reference" is given that network
+as ``reference``.
 """
 
 from __future__ import annotations
