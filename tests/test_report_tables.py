@@ -185,6 +185,22 @@ def test_comparison_finds_the_better_side(tmp_path: Path) -> None:
     assert "*+0.100*" in markdown
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (lambda header: header["inputs"].update(reference="another"), "LPIPS looked through another reference network"),
+        (lambda header: header["metrics"]["ssim"].update(home="ddn"), "declares the metric ssim otherwise"),
+    ],
+    ids=["judge", "declaration"],
+)
+def test_metrics_that_do_not_belong_together(three, spec, tmp_path, changed, message) -> None:
+    frame, header = artifacts.load_rows(three[2], "metrics")
+    changed(header)
+    artifacts.save_rows(three[2], frame, header)
+    with pytest.raises(InfoadvError, match=message):
+        tables.write("quality", three, spec, tmp_path)
+
+
 def test_comparison_needs_its_reference(three: list[str], spec: dict[str, Any], tmp_path: Path) -> None:
     spec["statistics"]["reference"] = "absent"
     with pytest.raises(InfoadvError, match=r"statistics\.reference: 'absent'.*choose one of: a, b, weak"):

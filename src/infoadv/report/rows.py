@@ -201,6 +201,7 @@ def load(inputs: Sequence[str], specification: Mapping[str, Any]) -> Rows:
     frames: list[pd.DataFrame] = []
     about: dict[str, dict[str, Any]] = {}
     backbones: set[str] = set()
+    judges: dict[str, set[str]] = {}
     for path in inputs:
         frame, header = artifacts.load_rows(path, "metrics")
         declared = dict(header.get("metrics") or {})
@@ -213,8 +214,21 @@ def load(inputs: Sequence[str], specification: Mapping[str, Any]) -> Rows:
                 f"{path}: LPIPS with the backbones {', '.join(sorted(backbones))} cannot share a column; "
                 "compute the metrics again with one."
             )
+        for dataset in frame["dataset"].unique():
+            through = judges.setdefault(dataset, set())
+            through.add(header["inputs"].get("reference", ""))
+            if len(through) > 1:
+                raise InfoadvError(
+                    f"{path}: LPIPS looked through another reference network than in other artefacts of {dataset}; "
+                    "remove it and compute the metrics again."
+                )
         frames.append(frame.rename(columns=dict.fromkeys(learned, "lpips")))
-        about |= {column: declared[column] for column in declared if column in frames[-1].columns}
+        for column in declared:
+            if column in frames[-1].columns and about.setdefault(column, declared[column]) != declared[column]:
+                raise InfoadvError(
+                    f"{path}: declares the metric {column} otherwise than other artefacts, so other code computed it; "
+                    "remove it and compute the metrics again."
+                )
     if not frames:
         raise InfoadvError("no metric artefact was given; configure at least one attack and one target model.")
     everything = pd.concat([frame.dropna(axis=1, how="all") for frame in frames], ignore_index=True)
