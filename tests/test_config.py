@@ -118,6 +118,9 @@ REFUSED = [
     ),
     ("attacks/f", {"method": "fgsm", "options": {"epsilon": float("nan")}}, "attacks.f.options.epsilon: nan"),
     ("attacks/f", {"label": "F"}, "attacks.f: lacks the key 'method'"),
+    ("attacks/f", None, "attacks.f: null is not allowed; give a mapping ({} is an empty one)"),
+    ("metrics/ssim", None, "metrics.ssim: null is not allowed; give a mapping ({} is an empty one)"),
+    ("attacks/ddn/models", "standard", 'attacks.ddn.models: "standard" is not allowed; give a list'),
     ("attacks/../f", {"method": "fgsm"}, "use letters, digits"),
     ("attacks/noise/options", {}, "attacks.noise.options: lacks the key 'like'"),
     ("attacks/noise/options", {"like": "cw"}, "attacks.noise.options.like: there is no other attack 'cw'"),
@@ -399,3 +402,16 @@ def test_a_syntax_error_names_its_line(tmp_path):
     path.write_text("seed: 0\nmodels: {{\n", encoding="utf-8")
     with pytest.raises(config.ConfigError, match=r"broken\.yaml: line \d+: not YAML"):
         config.load(path)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("seed: 0\nattacks:\n  ddn: {method: ddn}\n  ddn: {method: deepfool}\n", encoding="utf-8")
+    with pytest.raises(config.ConfigError, match=r"twice\.yaml: line 4: .*the key 'ddn' is in line 3 already; rename"):
+        config.read(path)
+
+
+def test_a_key_may_override_what_a_merge_brings_in(tmp_path):
+    path = tmp_path / "merge.yaml"
+    path.write_text("a: &a {x: 1, y: 1}\nb: &b\n  <<: *a\n  x: 2\nc:\n  <<: *b\n  x: 3\n", encoding="utf-8")
+    assert config.read(path)["c"] == {"x": 3, "y": 1}

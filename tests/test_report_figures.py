@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from infoadv import InfoadvError, artifacts
 from infoadv.report import figures, style
-from infoadv.report.figures import examples, grid
+from infoadv.report.figures import distributions, examples, grid
 from report_artifacts import save_calibration, save_results
 
 ATTACKS: dict[str, dict[str, Any]] = {
@@ -188,6 +189,19 @@ def test_distributions_and_cost_with_a_metric_that_one_data_set_lacks(
     assert cost.loc[cost["attack"] == "weak", "mean"].isna().all()
     known = cost["mean"].notna()
     assert (cost["low"][known] <= cost["mean"][known]).all()
+
+
+def test_names_of_metrics_do_not_run_into_each_other(paths: dict[str, list[str]]) -> None:
+    inputs = [path for path in of(paths, "photos", "metrics") if "-" not in Path(path).stem]
+    spec = specification()
+    # Long names of attacks leave little width to the panels.
+    spec["attacks"]["cw"]["label"] = "PGD-Linf (smallest) of equal norm"
+    with style.applied():
+        figure, _ = distributions.draw(inputs, spec)
+        figure.draw_without_rendering()
+        names = [axes.xaxis.label.get_window_extent() for axes in figure.axes]
+    assert len(names) == len(distributions.DEFAULT)
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(names))
 
 
 def test_empty_common_set_is_said_not_hidden(paths: dict[str, list[str]], tmp_path: Path) -> None:

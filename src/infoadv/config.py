@@ -93,6 +93,9 @@ def _suggestion(given: str, allowed: Iterable[str]) -> str:
     return f"{hint}allowed: {', '.join(names)}" if names else "nothing is allowed here"
 
 
+#: What config/README.md calls the types of a JSON schema.
+_KINDS = {"object": "mapping", "array": "list"}
+
 _BOUNDS = {
     "minimum": "at least {}",
     "maximum": "at most {}",
@@ -123,7 +126,9 @@ def _allowed(error: jsonschema.ValidationError) -> str:
         if isinstance(given, str) and "number" in types:
             with suppress(ValueError):
                 hint = f" (YAML reads this as text, write {float(given)!r})"
-        return f"give {' or '.join(_article(name) for name in types)}{hint}"
+        if given is None and "object" in types:
+            hint = " ({} is an empty one)"
+        return f"give {' or '.join(_article(_KINDS.get(name, name)) for name in types)}{hint}"
     if kind == "pattern" and "$comment" in error.schema:
         return str(error.schema["$comment"])
     if kind in _BOUNDS:
@@ -799,12 +804,35 @@ class Config:
         return self.datasets[dataset]["source"]
 
 
-def load(path: str | Path) -> Config:
-    """Read and check a configuration file. Raises ``ConfigError``, whose message begins with the path."""
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, of which YAML readers keep the last and drop the others."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        # Checked before merge keys (<<) are resolved: what they bring in may be overridden.
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            if key.value in lines:
+                problem = f"the key {key.value!r} is in line {lines[key.value]} already; rename or remove one"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            lines[key.value] = key.start_mark.line + 1
+        return node
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a configuration file without checking its keys and values.
+
+    Raises ``ConfigError``, whose message begins with the path, if the file cannot be read, is not YAML, has a key twice
+    in one mapping, or holds no mapping.
+    """
     try:
         if Path(path).stat().st_size > _MAX_FILE:
             raise ConfigError(f"{path}: larger than {_MAX_FILE >> 20} MiB; no configuration is.")
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        yaml.compose(text, Loader=_UniqueKeys)
+        raw = yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
     except yaml.MarkedYAMLError as error:
@@ -817,6 +845,12 @@ def load(path: str | Path) -> Config:
         raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split()) or type(error).__name__}).") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: holds no mapping; see config/README.md.")
+    return raw
+
+
+def load(path: str | Path) -> Config:
+    """Read and check a configuration file. Raises ``ConfigError``, whose message begins with the path."""
+    raw = read(path)
     try:
         return Config(raw)
     except ConfigError as error:

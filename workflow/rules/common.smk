@@ -28,6 +28,9 @@ if workflow.remote_exec:
         sys.exit(f"infoadv: {error}")
 
 try:
+    # Snakemake has read them and has dropped, without a word, what stands above a second entry of the same name.
+    for path in workflow.configfiles:
+        configuration.read(path)
     settings = configuration.Config(config)
 except InfoadvError as error:
     sys.exit(f"infoadv: error: config: {error}")

@@ -13,6 +13,8 @@ from infoadv.report import style
 _ANGLES = [math.radians(angle) for angle in (0, 180, 90, 270, 35, 145, 325, 215, 60, 120, 300, 240)]
 _RADII = (6.0, 9.0, 15.0, 22.0, 30.0, 40.0, 52.0)
 _ROUNDS = 6
+#: Points between a label and the end of its line.
+_GAP = 2.5
 
 
 def place(
@@ -69,8 +71,11 @@ def place(
         text.set_position((float(x), float(y)))
         text.set_verticalalignment("bottom")
         near = np.clip(anchor, box[:2], box[2:])
-        if np.hypot(*(near - anchor)) > 7:
-            ends = to_data.transform(np.array([anchor, near]) * unit)
+        length = np.hypot(*(near - anchor))
+        if length > 7:
+            # Text is drawn a little wider than it was measured at another resolution: the line keeps clear of it.
+            tip = near + (anchor - near) * _GAP / length
+            ends = to_data.transform(np.array([anchor, tip]) * unit)
             axes.plot(
                 ends[:, 0], ends[:, 1], color=leader or color, linewidth=0.5, zorder=1.5, scalex=False, scaley=False
             )

@@ -2,6 +2,10 @@
 
 A figure of many pictures returns pairs (name, Figure) in the place of the one.
 
+``inputs`` are the paths of the metric artefacts of every attack, which :func:`infoadv.report.rows.load` reads; a literal
+``INPUTS`` in the file asks for another stage's, as in ``label_flip``. ``specification`` holds the names, labels and
+statistics of the configuration, and under ``figure`` the figure's own options.
+
 The frame holds the numbers drawn and is stored beside the tables, so that a figure can be checked and redrawn without
 the artefacts. A new figure is one new file and its caption
 ``workflow/report/{name}.rst``; options of its own need an entry in ``workflow/schemas/config.schema.json``.

@@ -99,7 +99,9 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
                 else:
                     axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
                 records += summaries
-            axes.set_xlabel(f"{metric.math} {metric.arrow}".strip() if line == len(panels_of) - 1 else "")
+            # A bracket goes into a line of its own: panels are narrower than "LPIPS (reference net)".
+            name = f"{metric.math} {metric.arrow}".strip().replace(" (", "\n(")
+            axes.set_xlabel(name if line == len(panels_of) - 1 else "")
             axes.set_ylabel("")
             axes.set_yticks(range(len(names)), [style.plain(attack.title) for attack in attacks])
             axes.tick_params(axis="y", length=0)

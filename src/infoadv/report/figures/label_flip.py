@@ -83,7 +83,8 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
         for look in looks.values()
     ]
     handles.append(Line2D([], [], color="black", linestyle=(0, (3, 2)), linewidth=0.7, label="true class, clean input"))
-    handles.append(Line2D([], [], color=style.FAILED, linestyle=":", linewidth=1.0, label="the label flips"))
+    if any(not np.isnan(record["flip"]) for record in records):
+        handles.append(Line2D([], [], color=style.FAILED, linestyle=":", linewidth=1.0, label="the label flips"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, title=curves.KEY, title_fontsize=style.SMALL)
     return figure, pd.DataFrame(records, columns=list(_NUMBERS))
 
