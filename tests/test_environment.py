@@ -72,3 +72,11 @@ def test_the_build_backend_is_satisfied_by_the_lock(locked):
     requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
     for requirement in map(Requirement, requires):
         assert all(requirement.specifier.contains(v) for v in locked[canonicalize_name(requirement.name)])
+
+
+def test_snakemake_still_has_the_limit_that_the_start_of_a_run_takes_away():
+    from snakemake.scheduling.job_scheduler import JobScheduler
+
+    # Under another name the assignment in workflow/Snakefile would do nothing, and say nothing.
+    assert "job_rate_limiter" in JobScheduler.__init__.__code__.co_names
+    assert "workflow.scheduler.job_rate_limiter = None" in (ROOT / "workflow" / "Snakefile").read_text()
