@@ -7,7 +7,7 @@ import argparse
 import torch
 from common import random_images, random_target, seconds, set_up
 
-from infoadv.attacks.mutual_information import mutual_information
+from infoadv.attacks.information import mutual_information
 
 ATTACKS = {
     "masking": {"estimator": "masking", "search": "decoupled"},

@@ -1,8 +1,8 @@
 """CPU against GPU, the stacked attack against one image at a time, and CUDA graphs and compilation against neither.
 
 Attacks run on MNIST-sized images and Carlini and Wagner's network, the training epoch and the step of an attack on the
-residual network and CIFAR-sized ones, all with the settings of a job (infoadv.device): deterministic, no TF32. Without a
-GPU only the second comparison is made.
+residual network and CIFAR-sized ones, all with the settings of a job (infoadv.execution.device): deterministic, no TF32.
+Without a GPU only the second comparison is made.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ import torch
 from common import random_images, random_target, ratio, set_up
 from torch import Tensor, nn
 
-from infoadv import data, device, plugins, training
+from infoadv import data, training
 from infoadv.attacks import margin
+from infoadv.execution import device
+from infoadv.registry import plugins
+from infoadv.training import loop
 
 #: Few steps: all steps of an attack cost the same.
 ATTACKS = {
@@ -63,7 +66,7 @@ def epoch(where: str, folder: Path) -> Callable[[], None]:
         # That of the last repeat would be taken up, and nothing be left to train.
         checkpoint = folder / f"{where}.safetensors"
         checkpoint.unlink(missing_ok=True)
-        training._train(model, dataset, options, 0, torch.device(where), checkpoint, "", None)
+        loop.train(model, dataset, options, 0, torch.device(where), checkpoint, "", None)
 
     return run
 

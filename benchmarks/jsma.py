@@ -10,7 +10,7 @@ from common import seconds, set_up
 
 from infoadv import data, models
 from infoadv.attacks.harness import select, to_images
-from infoadv.attacks.jsma import jsma
+from infoadv.attacks.saliency_map import jsma
 
 # A multiple of 2 / 784: torchattacks rounds the number of steps up, the paper down.
 GAMMA = 0.125

@@ -10,8 +10,9 @@ import argparse
 import torch
 from common import set_up
 
-from infoadv import data, models, plugins
+from infoadv import data, models
 from infoadv.attacks.harness import select, to_images
+from infoadv.registry import plugins
 
 SETTINGS = {"cw_l2": {"steps": 100, "binary_search_steps": 5, "step_size": 0.03}, "ddn": {"steps": 100}}
 

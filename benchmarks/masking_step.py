@@ -8,7 +8,7 @@ import torch
 from common import random_images, random_target, ratio, set_up
 
 from infoadv.attacks import margin
-from infoadv.attacks.mutual_information import mutual_information
+from infoadv.attacks.information import mutual_information
 
 
 def main() -> None:

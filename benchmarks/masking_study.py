@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from infoadv import data, metrics, models
 from infoadv.attacks import batch_view, margin
 from infoadv.attacks.harness import round_to_8_bits, to_images
-from infoadv.attacks.mutual_information import smooth_margin
-from infoadv.information import kin
+from infoadv.attacks.information import smooth_margin
+from infoadv.information import visibility_weights
 from infoadv.information.masking import (
     OPPONENT,
     gaussian_window,
@@ -183,7 +183,10 @@ def variants(clean: Tensor) -> dict[str, tuple[Callable[[], Matrices | Haar], di
         "s_n 0.1, 90 passes": (masking(0.1), {"steps": 90}),
         "s_n 0.1, 75 passes": (masking(0.1), {"steps": 75}),
         "s_n 0.1, 50 passes": (masking(0.1), {"steps": 50}),
-        **{name: (lambda weights=weights: diagonal(weights(clean)), {}) for name, weights in kin.WEIGHTS.items()},
+        **{
+            name: (lambda weights=weights: diagonal(weights(clean)), {})
+            for name, weights in visibility_weights.WEIGHTS.items()
+        },
     }
     if clean.shape[1] == 3:
         for share in (0.1, 0.3, 1.0):

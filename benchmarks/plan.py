@@ -20,8 +20,9 @@ import yaml
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from infoadv import artifacts, models, resources
+from infoadv import artifacts, models
 from infoadv.config import Attack, Config
+from infoadv.pipeline import resources
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}

@@ -32,7 +32,9 @@ CONFIG = {
 # What a job of the stage does before it works: start Python, import, read its inputs.
 START_OF_ATTACK = """
 import sys
-from infoadv import data, device, models, plugins
+from infoadv import data, models
+from infoadv.execution import device
+from infoadv.registry import plugins
 from infoadv.attacks import harness
 device.configure(1)
 data.load(sys.argv[1]), models.load(sys.argv[2]), plugins.load("attacks", sys.argv[3])

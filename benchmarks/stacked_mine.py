@@ -12,7 +12,7 @@ import argparse
 import torch
 from common import random_images, random_target, ratio, set_up
 
-from infoadv.attacks.mutual_information import mutual_information
+from infoadv.attacks.information import mutual_information
 
 RECIPES = {
     "default": {"estimator": "mine", "search": "primal_dual"},

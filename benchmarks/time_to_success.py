@@ -14,9 +14,10 @@ import time
 import torch
 from common import set_up
 
-from infoadv import data, models, plugins
+from infoadv import data, models
 from infoadv.attacks import CountingModel, margin
 from infoadv.attacks.harness import round_to_8_bits, select, to_images
+from infoadv.registry import plugins
 
 SETTINGS = {
     "masking": ("mutual_information", {"estimator": "masking", "search": "decoupled", "steps": 90}),

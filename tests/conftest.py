@@ -31,10 +31,10 @@ def digits_data(tmp_path_factory):
 def trained_model(digits_data, tmp_path_factory):
     """Return the path of a small_cnn artefact trained on ``digits_data``."""
     import toys
-    from infoadv import training
+    from infoadv.stages import train as train_stage
 
     folder = tmp_path_factory.mktemp("model")
-    training.run(
+    train_stage.run(
         digits_data,
         toys.specification(epochs=8),
         seed=0,

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from infoadv import artifacts, metrics, plugins
+from infoadv import artifacts, metrics
+from infoadv.registry import plugins
 
 #: Every metric there is, LPIPS with the network that needs no download; and the column that each fills.
 SPECIFICATION: dict[str, dict[str, Any]] = {

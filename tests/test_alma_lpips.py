@@ -10,11 +10,15 @@ import yaml
 from torch import nn
 
 import toys
-from infoadv import artifacts, config, data, models, training
-from infoadv.attacks import alma_lpips, harness
+from infoadv import artifacts, data, models
+from infoadv.attacks import adv_lib_lpips
 from infoadv.config import Config, ConfigError
 from infoadv.metrics import MetricContext
-from infoadv.metrics.lpips import lpips
+from infoadv.metrics.learned import lpips
+from infoadv.numerics.pixels import to_images
+from infoadv.pipeline import code_inputs
+from infoadv.stages import attack as attack_stage
+from infoadv.stages import train as train_stage
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,7 +35,7 @@ def reference():
 def test_the_square_of_the_distance_is_the_metric(reference):
     clean, perturbed = torch.rand(2, 5, 3, 12, 10)
     context = MetricContext(torch.device("cpu"), 0, torch.arange(5), reference)
-    distance = alma_lpips.reference_distance(reference, clean)(perturbed)
+    distance = adv_lib_lpips.reference_distance(reference, clean)(perturbed)
     torch.testing.assert_close(distance.square(), lpips(clean, perturbed, context=context), rtol=1e-12, atol=0)
 
 
@@ -39,7 +43,9 @@ def test_the_distance_has_a_gradient_that_is_finite_at_the_clean_image_too(refer
     clean = torch.rand(2, 3, 12, 10)
     for perturbed in (clean.clone(), clean + 0.1 * torch.rand_like(clean)):
         perturbed.requires_grad_(True)
-        (gradient,) = torch.autograd.grad(alma_lpips.reference_distance(reference, clean)(perturbed).sum(), perturbed)
+        (gradient,) = torch.autograd.grad(
+            adv_lib_lpips.reference_distance(reference, clean)(perturbed).sum(), perturbed
+        )
         assert gradient.isfinite().all()
     assert gradient.abs().sum() > 0
 
@@ -47,7 +53,7 @@ def test_the_distance_has_a_gradient_that_is_finite_at_the_clean_image_too(refer
 def test_the_attack_is_ahead_of_ddn_in_its_own_distance(tmp_path, digits_data, trained_model):
     pytest.importorskip("adv_lib", reason="the optional extra peers is not installed")
     judge = tmp_path / "judge.safetensors"
-    training.run(
+    train_stage.run(
         digits_data, toys.specification(epochs=8), seed=1, device="cpu", checkpoint=tmp_path / "judge.ckpt", out=judge
     )
     options = {"backbone": "reference", "steps": 100, "smoothing": 0.5}
@@ -57,7 +63,7 @@ def test_the_attack_is_ahead_of_ddn_in_its_own_distance(tmp_path, digits_data, t
     }
     values = {}
     for name, specification in specifications.items():
-        harness.run(
+        attack_stage.run(
             digits_data,
             trained_model,
             specification,
@@ -74,7 +80,7 @@ def test_the_attack_is_ahead_of_ddn_in_its_own_distance(tmp_path, digits_data, t
         values[name] = tensors
     dataset, _ = data.load(digits_data)
     network, _ = models.load(judge)
-    clean = harness.to_images(dataset.x_test[values["ddn"]["index"]], "cpu")
+    clean = to_images(dataset.x_test[values["ddn"]["index"]], "cpu")
     context = MetricContext(torch.device("cpu"), 0, torch.arange(8), network)
     seen = {name: lpips(clean, torch.from_numpy(each["adversarial"]), context=context) for name, each in values.items()}
     assert seen["alma"].mean() < seen["ddn"].mean()
@@ -97,9 +103,9 @@ def test_the_configuration_knows_the_network(raw):
 
 def test_code_of_the_attack_holds_the_architecture_of_the_network(raw):
     raw["models"]["reference"] = {"attacked": False, "architecture": "deep_conv", "training": {}}
-    files = {file.name for file in config.attack_code(Config(raw), "digits", "standard", "alma")}
-    assert {"alma_lpips.py", "deep_conv.py"} <= files
-    files = {file.name for file in config.attack_code(Config(raw), "digits", "standard", "ddn")}
+    files = {file.name for file in code_inputs.of_run(Config(raw), "digits", "standard", "alma")}
+    assert {"adv_lib_lpips.py", "deep_conv.py"} <= files
+    files = {file.name for file in code_inputs.of_run(Config(raw), "digits", "standard", "ddn")}
     assert "deep_conv.py" not in files
 
 
@@ -111,8 +117,10 @@ def test_without_a_network_that_nobody_attacks_it_is_refused(raw):
 
 
 def test_without_the_network_the_attack_says_what_to_do(trained_model, digits_data):
-    with pytest.raises(alma_lpips.AttackError, match=r"backbone reference needs a reference network; give --reference"):
-        alma_lpips.alma_lpips(
+    with pytest.raises(
+        adv_lib_lpips.AttackError, match=r"backbone reference needs a reference network; give --reference"
+    ):
+        adv_lib_lpips.alma_lpips(
             nn.Identity(),
             torch.rand(1, 3, 8, 8),
             torch.zeros(1, dtype=torch.int64),

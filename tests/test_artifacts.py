@@ -167,7 +167,7 @@ def test_a_renamed_column_is_found(tmp_path):
 def test_files_from_before_the_digests_are_read(damaged, path, monkeypatch):
     old = header() | {"format": 1}
     monkeypatch.setattr(
-        artifacts, "_header_text", lambda header, payload: artifacts.canonical_json(header | {"payload": payload})
+        artifacts.files, "_header_text", lambda header, payload: artifacts.canonical_json(header | {"payload": payload})
     )
     if path.suffix == ".parquet":
         artifacts.save_rows(path, frame(), old)
@@ -201,7 +201,7 @@ def test_another_kind(path):
 
 
 def test_another_format(path, monkeypatch):
-    monkeypatch.setattr(artifacts, "FORMAT", artifacts.FORMAT + 1)
+    monkeypatch.setattr(artifacts.files, "FORMAT", artifacts.FORMAT + 1)
     write(path)
     monkeypatch.undo()
     refused(path, f"format {artifacts.FORMAT + 1}", "remove it")

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infoadv import InfoadvError, artifacts, cli, device, onerun
+from infoadv import InfoadvError, artifacts, cli
+from infoadv.execution import device, run_lock
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = (
@@ -180,9 +181,9 @@ def test_python_dash_m_runs_the_same_and_reports_the_exit_status():
 
 def test_a_job_whose_run_is_over_writes_nothing_and_does_not_fail(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    onerun.LOCK.parent.mkdir()
-    onerun.LOCK.write_text("new process 2 on here")
-    monkeypatch.setenv(onerun.VARIABLE, "old process 1 on here")
+    run_lock.LOCK.parent.mkdir()
+    run_lock.LOCK.write_text("new process 2 on here")
+    monkeypatch.setenv(run_lock.VARIABLE, "old process 1 on here")
     assert cli.main(["data", "--spec", '{"source": "digits", "size": 16}', "--out", "digits.safetensors"]) == 0
     assert "another run has begun in this folder (process 2 on here)" in capsys.readouterr().err
     assert not Path("digits.safetensors").exists()

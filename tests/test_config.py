@@ -11,8 +11,10 @@ import jsonschema
 import pytest
 import yaml
 
-from infoadv import config, plugins, reference
-from infoadv.config import Config, ConfigError, Run
+from infoadv import config
+from infoadv.config import Config, ConfigError, Run, documentation
+from infoadv.pipeline import code_inputs
+from infoadv.registry import plugins
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = plugins.PACKAGE
@@ -48,7 +50,7 @@ def test_embedded_default_runs_every_family_on_two_networks_without_network():
     adv_lib = {
         name
         for name in plugins.schemas("attacks")
-        if plugins.source_file("attacks", name).stem in ("peers", "alma_lpips")
+        if plugins.source_file("attacks", name).stem in ("adv_lib", "adv_lib_lpips")
     }
     assert methods == set(plugins.schemas("attacks")) - adv_lib
     estimators = {attack.estimator("digits") for attack in checked.attacks.values()}
@@ -320,11 +322,11 @@ def test_what_a_network_starts_from_is_of_its_own_data_set(raw):
 
 def test_code_of_networks_made_from_others_holds_their_architectures(raw):
     checked = Config(made_from_others(raw))
-    late = names(config.training_code(checked, "digits", "late"))
+    late = names(code_inputs.of_model(checked, "digits", "late"))
     assert {"training/distillation.py", "models/small_cnn.py", "models/fitnet4.py"} <= late
-    for code in (config.training_code(checked, "digits", "all"), config.attack_code(checked, "digits", "all", "ddn")):
+    for code in (code_inputs.of_model(checked, "digits", "all"), code_inputs.of_run(checked, "digits", "all", "ddn")):
         assert {"models/small_cnn.py", "models/fitnet4.py"} <= names(code)
-    assert "models/fitnet4.py" not in names(config.attack_code(checked, "digits", "late", "ddn"))
+    assert "models/fitnet4.py" not in names(code_inputs.of_run(checked, "digits", "late", "ddn"))
     assert "training/trimming.py" not in late
 
 
@@ -334,17 +336,17 @@ def names(files):
 
 def test_code_of_an_attack_is_its_own_file_and_what_that_imports(raw):
     checked = Config(raw)
-    mutual = names(config.attack_code(checked, "digits", "standard", "mi_masking"))
-    ddn = names(config.attack_code(checked, "digits", "standard", "ddn"))
-    assert {"attacks/mutual_information.py", "attacks/harness.py", "information/masking.py"} <= mutual
+    mutual = names(code_inputs.of_run(checked, "digits", "standard", "mi_masking"))
+    ddn = names(code_inputs.of_run(checked, "digits", "standard", "ddn"))
+    assert {"attacks/information.py", "attacks/harness.py", "information/masking.py"} <= mutual
     assert "models/small_cnn.py" in mutual
-    assert "attacks/libraries.py" in ddn
-    assert "attacks/mutual_information.py" not in ddn
+    assert "attacks/foolbox.py" in ddn
+    assert "attacks/information.py" not in ddn
     assert not any(name.startswith(("metrics/", "report/")) for name in mutual | ddn)
 
 
 def test_code_of_training_holds_no_attack_and_no_report(raw):
-    training = names(config.training_code(Config(raw), "digits", "standard"))
+    training = names(code_inputs.of_model(Config(raw), "digits", "standard"))
     assert {"training/__init__.py", "training/recipes.py", "models/small_cnn.py", "data/__init__.py"} <= training
     assert not any(name.startswith(("attacks/", "metrics/", "report/", "information/")) for name in training)
     assert "models/resnet.py" not in training
@@ -352,7 +354,7 @@ def test_code_of_training_holds_no_attack_and_no_report(raw):
 
 @pytest.mark.parametrize("figure", config.figures())
 def test_code_of_a_figure_is_its_own_file_and_no_other_figure(figure):
-    code = names(config.figure_code(figure))
+    code = names(code_inputs.of_figure(figure))
     drawn = {name for name in code if name.startswith("report/figures/")}
     assert drawn == {"report/figures/__init__.py", f"report/figures/{figure}.py"}
     assert not any(name.startswith(("attacks/", "models/", "training/", "metrics/")) for name in code)
@@ -364,9 +366,9 @@ def test_reading_the_configuration_imports_no_torch():
 
 
 def test_the_reference_of_keys_is_in_step_with_the_schemas():
-    _, marker, written = (ROOT / "config" / "README.md").read_text(encoding="utf-8").partition(reference.MARKER)
+    _, marker, written = (ROOT / "config" / "README.md").read_text(encoding="utf-8").partition(documentation.MARKER)
     assert marker
-    assert written.strip() == reference.text().strip(), "run `make options`"
+    assert written.strip() == documentation.text().strip(), "run `make options`"
 
 
 def objects(schema):

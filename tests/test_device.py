@@ -9,8 +9,9 @@ import sys
 import pytest
 import torch
 
-from infoadv import artifacts, device
-from infoadv.attacks import harness
+from infoadv import artifacts
+from infoadv.execution import device
+from infoadv.stages import attack as attack_stage
 
 
 def test_cpu_is_always_there_and_auto_falls_back_to_it(monkeypatch):
@@ -66,7 +67,7 @@ def test_an_attack_on_the_gpu_agrees_with_the_cpu(digits_data, trained_model, tm
     norms = []
     for name in ("cpu", "cuda"):
         out = tmp_path / f"{name}.safetensors"
-        harness.run(digits_data, trained_model, specification, images=8, chunk=8, seed=0, device=name, out=out)
+        attack_stage.run(digits_data, trained_model, specification, images=8, chunk=8, seed=0, device=name, out=out)
         tensors, _ = artifacts.load_tensors(out, "attack")
         assert tensors["success"].all()
         norms.append(tensors["adversarial_8bit"].astype(float).std())

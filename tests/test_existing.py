@@ -9,7 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from infoadv import artifacts, existing
+from infoadv import artifacts
+from infoadv.artifacts import checks
 
 TRAINING = {"architecture": "small_cnn", "training": {"epochs": 3, "seed": 2}}
 ATTACK = {"name": "ddn", "method": "ddn", "options": {"steps": 20}}
@@ -38,7 +39,7 @@ def made(tmp_path):
 
 
 def check_model(made, name="a"):
-    existing.check(
+    checks.check(
         made[name], specification=TRAINING, seed=7, names={"dataset": "digits", "model": name}, inputs=[made["data"]]
     )
 
@@ -46,7 +47,7 @@ def check_model(made, name="a"):
 def check_attack(made, name="a", seed=7, specification=ATTACK):
     names = {"dataset": "digits", "model": name, "attack": "ddn"}
     inputs = [made["data"], made[name]]
-    existing.check(made[f"ddn on {name}"], specification=specification, seed=seed, names=names, inputs=inputs)
+    checks.check(made[f"ddn on {name}"], specification=specification, seed=seed, names=names, inputs=inputs)
 
 
 def refused(check, made, *parts, **changed):
@@ -95,7 +96,7 @@ def test_a_damaged_one(made):
 
 
 def test_a_file_from_the_future(made):
-    existing.check_times([*made.values(), "not/yet/there"])
+    checks.check_times([*made.values(), "not/yet/there"])
     os.utime(made["a"], (time.time() + 3600,) * 2)
     with pytest.raises(artifacts.ArtifactError, match=r"a\.safetensors: is dated in the future"):
-        existing.check_times(made.values())
+        checks.check_times(made.values())

@@ -8,13 +8,15 @@ import torch
 from torch import nn
 
 import toys
-from infoadv import artifacts, data, flow, models, training
-from infoadv.attacks import harness
+from infoadv import artifacts, data, models
 from infoadv.flow import conditions
 from infoadv.flow.probes import LinearProbes
 from infoadv.flow.profiles import correlation, matrices, profile
 from infoadv.flow.recording import FlowError, class_evidence, record
 from infoadv.information import spatial
+from infoadv.stages import attack as attack_stage
+from infoadv.stages import flow as flow_stage
+from infoadv.stages import train as train_stage
 
 
 class Residual(nn.Module):
@@ -164,7 +166,7 @@ def study(digits_data, tmp_path_factory):
     """Return a folder with two networks, FGSM and JSMA on the first, JSMA on the second."""
     folder = tmp_path_factory.mktemp("flow")
     for name, seed in (("first", 0), ("second", 1)):
-        training.run(
+        train_stage.run(
             digits_data,
             toys.specification(epochs=8, width=8),
             seed=seed,
@@ -177,7 +179,7 @@ def study(digits_data, tmp_path_factory):
         ("first", "jsma", "jsma", {}),
         ("second", "jsma", "jsma", {}),
     ):
-        harness.run(
+        attack_stage.run(
             digits_data,
             folder / "digits" / f"{model}.safetensors",
             {"name": attack, "method": method, "options": options},
@@ -208,7 +210,9 @@ SPECIFICATION = {
 
 def follow(study, digits_data, out, specification=SPECIFICATION):
     attacks = [study / f"{name}.safetensors" for name in ("first_fgsm", "first_jsma", "second_jsma")]
-    flow.run(digits_data, study / "digits" / "first.safetensors", attacks, specification, seed=0, device="cpu", out=out)
+    flow_stage.run(
+        digits_data, study / "digits" / "first.safetensors", attacks, specification, seed=0, device="cpu", out=out
+    )
     return artifacts.load_rows(out, "flow")
 
 
@@ -357,7 +361,9 @@ def test_an_attack_given_twice_is_refused(study, digits_data, tmp_path):
     attack = study / "first_fgsm.safetensors"
     model = study / "digits" / "first.safetensors"
     with pytest.raises(FlowError, match="given twice"):
-        flow.run(digits_data, model, [attack, attack], SPECIFICATION, seed=0, device="cpu", out=tmp_path / "x.parquet")
+        flow_stage.run(
+            digits_data, model, [attack, attack], SPECIFICATION, seed=0, device="cpu", out=tmp_path / "x.parquet"
+        )
 
 
 def test_a_class_without_a_known_image_has_no_control(study, digits_data):
@@ -416,16 +422,16 @@ def test_a_users_own_network_is_followed(digits_data, tmp_path):
     artifacts.save_tensors(path, models.weights_of(toys.own_network()), header)
     attack = tmp_path / "fgsm.safetensors"
     options = {"name": "fgsm", "method": "fgsm", "options": {"epsilon": 0.1}}
-    harness.run(digits_data, path, options, images=6, chunk=6, seed=0, device="cpu", out=attack)
+    attack_stage.run(digits_data, path, options, images=6, chunk=6, seed=0, device="cpu", out=attack)
     studies = [{"source": "own", "attack": "fgsm", "conditions": ["native"]}]
     specification = {**SPECIFICATION, "studies": studies, "layers": ["body", "neck"]}
     out = tmp_path / "own.parquet"
-    flow.run(digits_data, path, [attack], specification, seed=0, device="cpu", out=out)
+    flow_stage.run(digits_data, path, [attack], specification, seed=0, device="cpu", out=out)
     frame, header = artifacts.load_rows(out, "flow")
     assert header["layers"] == ["body", "neck"]
     assert np.isfinite(frame[["iip", "oip"]]).all(axis=None)
     with pytest.raises(FlowError, match="name the layers"):
-        flow.run(
+        flow_stage.run(
             digits_data, path, [attack], {**specification, "layers": None}, seed=0, device="cpu", out=tmp_path / "x"
         )
 

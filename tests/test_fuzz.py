@@ -226,7 +226,7 @@ def test_a_provenance_that_somebody_wrote(tmp_path, kind, drawn):
         dtype = drawn.draw(st.sampled_from([np.uint8, np.int64, np.uint64, np.float32, np.bool_]))
         tensors = tensors | {name: np.full(shape, drawn.draw(st.integers(0, 255)), dtype)}
     path = tmp_path / "file.safetensors"
-    text = json.dumps(told | {"payload": artifacts._payload_digest(tensors)}, default=str)
+    text = json.dumps(told | {"payload": artifacts.files._payload_digest(tensors)}, default=str)
     from safetensors.numpy import save
 
     path.write_bytes(save(tensors, metadata={"infoadv": text}))
@@ -262,7 +262,7 @@ def test_a_parquet_file_that_somebody_wrote(tmp_path, columns, told, left):
 
 
 def test_a_parquet_file_that_expands_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("infoadv.contents._ALLOWANCE", 1 << 20)
+    monkeypatch.setattr("infoadv.artifacts.schemas._ALLOWANCE", 1 << 20)
     path = tmp_path / "bomb.parquet"
     table = pyarrow.table({"value": np.zeros(1_000_000)})
     table = table.replace_schema_metadata({"infoadv": artifacts.canonical_json(header("sample"))})

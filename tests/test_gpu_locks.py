@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infoadv import device, locks
+from infoadv.execution import device, locks
 
 ROOT = Path(__file__).resolve().parents[1]
 LISTING = """\
@@ -25,7 +25,7 @@ TWO = "GPU 0: A (UUID: GPU-aaaa)\nGPU 1: A (UUID: GPU-bbbb)\n"
 #: Takes a GPU, says which, and keeps it until its standard input ends.
 HOLD = """\
 import os, sys
-from infoadv import device
+from infoadv.execution import device
 gpu = device.acquire_gpu("cuda")
 assert "torch" not in sys.modules
 assert os.environ["CUDA_VISIBLE_DEVICES"] == gpu
@@ -35,7 +35,7 @@ sys.stdin.read()
 #: Takes a GPU, and fails if another process is on it.
 WORK = """\
 import os, time
-from infoadv import device
+from infoadv.execution import device
 gpu = device.acquire_gpu("auto")
 os.mkdir(gpu)
 time.sleep(0.3)

@@ -9,11 +9,14 @@ import pytest
 import torch
 
 import toys
-from infoadv import InfoadvError, artifacts, data, models, plugins, shards
-from infoadv.artifacts import ArtifactError
+from infoadv import InfoadvError, artifacts, data, models
+from infoadv.artifacts import ArtifactError, shards
 from infoadv.attacks import AttackError, AttackResult, CountingModel, generator, harness, margin
-from infoadv.attacks.libraries import cw_l2
-from infoadv.attacks.mutual_information import mutual_information
+from infoadv.attacks.foolbox import cw_l2
+from infoadv.attacks.information import mutual_information
+from infoadv.numerics.pixels import to_images
+from infoadv.registry import plugins
+from infoadv.stages import attack as attack_stage
 
 CPU = torch.device("cpu")
 
@@ -97,7 +100,7 @@ def attack(tmp_path, monkeypatch):
             folder = tmp_path / "inputs" / str(classes)
             folder.mkdir()
             made[classes] = toys.linear_artifacts(folder, classes=classes)
-        harness.run(
+        attack_stage.run(
             *made[classes],
             {"name": name, "method": method, "target": target, "options": options},
             images=images,
@@ -159,7 +162,7 @@ def test_a_failure_keeps_its_best_attempt(attack):
     assert not arrays["success"].any()
     assert not arrays["success_float"].any()
     assert (arrays["factor"] == 1).all()
-    clean = harness.to_images(dataset.x_test[arrays["index"]], CPU)
+    clean = to_images(dataset.x_test[arrays["index"]], CPU)
     labels = torch.from_numpy(arrays["label"])
     with torch.no_grad():
         before = margin(model(clean), labels)
@@ -206,7 +209,7 @@ def test_images_are_the_first_that_are_right_in_the_seeded_order(attack):
 
 def test_selection_goes_on_after_the_first_batch(attack, monkeypatch):
     expected = attack("tight")["index"]
-    monkeypatch.setattr(harness, "_SELECT_BATCH", 3)
+    monkeypatch.setattr(attack_stage, "_SELECT_BATCH", 3)
     np.testing.assert_array_equal(attack("tight")["index"], expected)
 
 
@@ -221,7 +224,7 @@ def test_a_model_of_another_data_set_is_refused(attack, tmp_path):
     attack("tight")
     data_path, model_path = attack.inputs[3]
     other, _ = toys.linear_artifacts(tmp_path, seed=1)
-    run = partial(harness.run, images=4, chunk=4, seed=0, device="cpu", out=tmp_path / "other.safetensors")
+    run = partial(attack_stage.run, images=4, chunk=4, seed=0, device="cpu", out=tmp_path / "other.safetensors")
     with pytest.raises(ArtifactError, match=r"linear\.safetensors: was trained on another data set than .*toy"):
         run(other, model_path, {"name": "tight", "method": "tight", "options": {}})
     with pytest.raises(ArtifactError, match="'model' artefact"):
@@ -232,7 +235,7 @@ def test_a_model_of_another_data_set_is_refused(attack, tmp_path):
 def test_targeted(attack, target):
     arrays = attack("tight", classes=5, target=target)
     dataset, model = network(attack, 5)
-    clean = harness.to_images(dataset.x_test[arrays["index"]], CPU)
+    clean = to_images(dataset.x_test[arrays["index"]], CPU)
     with torch.no_grad():
         logits = model(clean)
         found = model(torch.from_numpy(arrays["adversarial_8bit"]).float() / 255).argmax(1).numpy()
@@ -360,7 +363,7 @@ def test_rounding_stays_in_the_l2_budget():
     ],
 )
 def test_the_budget_of_an_attack(method, options, expected):
-    assert harness._budget(options, method) == expected
+    assert harness.budget(options, method) == expected
 
 
 def test_the_harness_passes_the_budget_on(attack, monkeypatch):
@@ -401,7 +404,7 @@ def test_the_order_of_the_chunks_does_not_show(attack, tmp_path):
     parts = {}
     for number in (2, 0, 1):
         where = np.arange(number * 4, number * 4 + 4) % 10
-        parts[number] = harness._attack_chunk(
+        parts[number] = attack_stage._attack_chunk(
             noisy, specification, model, dataset, arrays["index"][where], None, None, 3, CPU
         )
     joined = shards.join([parts[number] for number in range(3)], 10)
@@ -488,8 +491,8 @@ def test_a_resume_file_that_is_of_no_use_is_ignored(attack, tmp_path, capsys, ki
 def test_an_image_alone_is_attacked_like_in_its_chunk(digits_data, trained_model, method):
     dataset, _ = data.load(digits_data)
     model, _ = models.load(trained_model)
-    indices = harness.select(model, dataset, 8, 0, CPU, "small")
-    images = harness.to_images(dataset.x_test[indices], CPU)
+    indices = attack_stage.select(model, dataset, 8, 0, CPU, "small")
+    images = to_images(dataset.x_test[indices], CPU)
     labels = torch.from_numpy(dataset.y_test[indices])
 
     def run(part):

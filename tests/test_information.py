@@ -9,7 +9,6 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from infoadv.information.calibration import images_at
 from infoadv.information.masking import (
     gaussian_window,
     local_mean,
@@ -27,6 +26,7 @@ from infoadv.information.mine import (
     project_pairs,
 )
 from infoadv.information.projection import projection_information
+from infoadv.stages.calibrate import images_at
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from infoadv.attacks import AttackError, CountingModel
-from infoadv.attacks import jsma as module
-from infoadv.attacks.jsma import best_pairs, jsma
+from infoadv.attacks import saliency_map as module
+from infoadv.attacks.saliency_map import best_pairs, jsma
 from linear import Linear, linear_problem
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from infoadv.information import kin
+from infoadv.information import visibility_weights
 
 
 @pytest.fixture
@@ -17,25 +17,25 @@ def images():
 
 
 def test_inverse_deviation_of_a_pixel_is_that_of_its_window(images):
-    weights = kin.inverse_deviation(images)
+    weights = visibility_weights.inverse_deviation(images)
     window = images[1, 2, 3:6, 4:7].numpy()
     assert weights[1, 2, 4, 5].item() == pytest.approx(1 / window.var())
 
 
 def test_sigma_map_takes_the_flatter_direction(images):
-    weights = kin.sigma_map(images)
+    weights = visibility_weights.sigma_map(images)
     across, along = images[0, 1, 4, 2:5].numpy().std(), images[0, 1, 3:6, 3].numpy().std()
     assert weights[0, 1, 4, 3].item() == pytest.approx(1 / min(across, along))
 
 
 def test_at_the_border_the_image_is_mirrored(images):
     corner = np.array([[images[0, 0, abs(i), abs(j)].item() for j in (-1, 0, 1)] for i in (-1, 0, 1)])
-    assert kin.inverse_deviation(images)[0, 0, 0, 0].item() == pytest.approx(1 / corner.var())
+    assert visibility_weights.inverse_deviation(images)[0, 0, 0, 0].item() == pytest.approx(1 / corner.var())
 
 
 @pytest.mark.parametrize(("level", "threshold"), [(0, 20.0), (127, 3.0), (255, 6.0)])
 def test_threshold_of_a_flat_background_is_the_published_one(level, threshold):
-    weights = kin.just_noticeable_difference(torch.full((1, 1, 7, 7), level / 255, dtype=torch.float64))
+    weights = visibility_weights.just_noticeable_difference(torch.full((1, 1, 7, 7), level / 255, dtype=torch.float64))
     assert torch.allclose(weights, torch.full_like(weights, (255 / threshold) ** 2))
 
 
@@ -44,10 +44,10 @@ def test_an_edge_masks(turns):
     """A step of 200 levels: the operators' side weights 1 + 3 + 8 + 3 + 1 make it 200 at the edge."""
     step = torch.zeros(1, 1, 12, 12, dtype=torch.float64)
     step[..., 6:] = 200 / 255
-    weights = kin.just_noticeable_difference(step.rot90(turns, (2, 3)))
+    weights = visibility_weights.just_noticeable_difference(step.rot90(turns, (2, 3)))
     levels = 255 / weights.sqrt().rot90(-turns, (2, 3))[0, 0]
     # The window of the pixel left of the edge has 5 + 2 + 2 + 2 + 1 + 1 + 1 - 1 = 13 of its 32 shares behind the edge.
-    shares = kin._BACKGROUND.double()[:, 3:].sum().item()
+    shares = visibility_weights._BACKGROUND.double()[:, 3:].sum().item()
     background = 200 * shares
     expected = 200 * (background * 0.0001 + 0.115) + 0.5 - 0.01 * background
     assert levels[6, 5].item() == pytest.approx(expected)
@@ -56,19 +56,19 @@ def test_an_edge_masks(turns):
 
 def test_jnd_of_colours_is_that_of_their_luminance(images):
     gray = (images * torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    weights = kin.just_noticeable_difference(images)
-    assert torch.allclose(weights, kin.just_noticeable_difference(gray).expand_as(weights), rtol=1e-6)
+    weights = visibility_weights.just_noticeable_difference(images)
+    assert torch.allclose(weights, visibility_weights.just_noticeable_difference(gray).expand_as(weights), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", list(kin.WEIGHTS))
+@pytest.mark.parametrize("name", list(visibility_weights.WEIGHTS))
 def test_weights_are_finite_and_charge_flat_regions_more(name):
     clean = torch.full((1, 1, 16, 16), 0.5)
     clean[..., 8:] = torch.rand(16, 8, generator=torch.Generator().manual_seed(0))
-    weights = kin.WEIGHTS[name](clean)
+    weights = visibility_weights.WEIGHTS[name](clean)
     assert torch.isfinite(weights).all()
     assert weights[..., 2:6].mean() > 2 * weights[..., 10:14].mean()
     change = torch.full_like(clean, 0.1)
-    assert kin.weighted_l2(clean, clean + change, weights).item() == pytest.approx(
+    assert visibility_weights.weighted_l2(clean, clean + change, weights).item() == pytest.approx(
         0.01 * weights.sum().item(), rel=1e-4
     )
     assert math.isfinite(weights.sum())

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from infoadv import InfoadvError
-from infoadv.attacks import AttackResult, libraries, margin
+from infoadv.attacks import AttackResult, margin
+from infoadv.attacks import foolbox as baselines
 from infoadv.attacks.noise import gaussian_noise
 from linear import Linear, Problem, linear_problem
 
@@ -33,7 +34,7 @@ def one_thread():
 def attack(name: str, problem: Problem, targets: Tensor | None = None, indices: Tensor | None = None, **options):
     """Run a method on a problem, with the indices 0, 1, ... unless others are given."""
     indices = torch.arange(len(problem.images)) if indices is None else indices
-    run = getattr(libraries, name)
+    run = getattr(baselines, name)
     options = CHEAP.get(name, {}) | options
     result = run(problem.model, problem.images, problem.labels, indices=indices, seed=3, targets=targets, **options)
     check(result, problem.images)

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from infoadv import InfoadvError, metrics, plugins
+from infoadv import InfoadvError, metrics
 from infoadv.metrics import MetricContext
+from infoadv.registry import plugins
 
 SHAPES = {"gray": (1, 28, 28), "colour": (3, 32, 32), "odd": (1, 17, 23), "odd colour": (3, 21, 19)}
 #: Metrics of this part, with the value of identical images.
@@ -281,7 +282,7 @@ def test_without_network_and_cache_the_way_out_is_named(backbone, tmp_path, monk
 
 
 def test_altered_weights_are_refused(tmp_path, monkeypatch):
-    from infoadv.metrics.lpips import fetch
+    from infoadv.metrics.learned import fetch
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     file = tmp_path / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
@@ -295,7 +296,7 @@ def test_pretrained_lpips_is_the_packages(monkeypatch):
     """Random trunk, so that nothing is downloaded: the calibrated weights and the preparation of images are real."""
     import lpips
 
-    from infoadv.metrics import lpips as module
+    from infoadv.metrics import learned as module
 
     torch.manual_seed(0)
     net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from infoadv import artifacts, data, metrics, models
+from infoadv.stages import measure
 
 SPECIFICATION = {"l2": {}, "ssim": {}, "ciede2000": {}, "lpips": {"backbone": "reference"}}
 COUNT = 5
@@ -74,7 +75,7 @@ def _files(tmp_path):
 
 def run(files, specification=SPECIFICATION, reference="model", **changed):
     paths = files | changed
-    metrics.run(
+    measure.run(
         paths["data"],
         paths["model"],
         paths["attack"],

@@ -11,9 +11,12 @@ from safetensors.numpy import save_file
 from torch import nn
 
 import toys
-from infoadv import InfoadvError, artifacts, data, models, plugins, training
+from infoadv import InfoadvError, artifacts, data, models
 from infoadv.artifacts import ArtifactError
 from infoadv.models import ModelError
+from infoadv.registry import plugins
+from infoadv.stages import train as train_stage
+from infoadv.training import evaluation
 
 SMALL = {
     "small_cnn": {"width": 4},
@@ -239,7 +242,7 @@ def factory(tmp_path, monkeypatch, digits_data):
             "options": options or {},
             "weights": str(tmp_path / "own.safetensors"),
         }
-        training.run(digits_data, specification, seed=0, device="cpu", checkpoint=tmp_path / "unused", out=out)
+        train_stage.run(digits_data, specification, seed=0, device="cpu", checkpoint=tmp_path / "unused", out=out)
         return out
 
     yield model.eval(), run
@@ -323,5 +326,5 @@ def test_toy_model_is_right_where_it_should_be(tmp_path):
     data_path, model_path = toys.linear_artifacts(tmp_path)
     dataset, _ = data.load(data_path)
     model, _ = models.load(model_path)
-    accuracy = training.accuracy(model, dataset.x_test, dataset.y_test, torch.device("cpu"))
+    accuracy = evaluation.accuracy(model, dataset.x_test, dataset.y_test, torch.device("cpu"))
     assert accuracy == 1 - 1 / 5

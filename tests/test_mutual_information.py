@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from infoadv.attacks import AttackError, CountingModel, margin
-from infoadv.attacks.mutual_information import PRESETS, SCHEMA, _whitening, mutual_information, resolve_options
+from infoadv.attacks.information import PRESETS, SCHEMA, _whitening, mutual_information, resolve_options
 from infoadv.information.masking import masking_weights, perturbation_information
 from linear import linear_problem
 

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from infoadv import artifacts, onerun
+from infoadv import artifacts
+from infoadv.execution import run_lock
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Claims the folder, starts a job that outlives it, and waits.
 HOLD = """\
 import subprocess, sys
-from infoadv import onerun
-onerun.begin()
+from infoadv.execution import run_lock
+run_lock.begin()
 job = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL)
 print(job.pid, flush=True)
 sys.stdin.read()
@@ -29,8 +30,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     # So that it is taken away afterwards.
-    monkeypatch.setenv(onerun.VARIABLE, "none")
-    monkeypatch.delenv(onerun.VARIABLE)
+    monkeypatch.setenv(run_lock.VARIABLE, "none")
+    monkeypatch.delenv(run_lock.VARIABLE)
     return tmp_path
 
 
@@ -38,16 +39,16 @@ def test_the_second_run_is_refused_until_the_first_is_killed_though_its_job_live
     first = subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     job = int(first.stdout.readline())
     try:
-        with pytest.raises(onerun.RunError, match=r"wait until it has ended, or .* --directory") as caught:
-            onerun.begin()
+        with pytest.raises(run_lock.RunError, match=r"wait until it has ended, or .* --directory") as caught:
+            run_lock.begin()
         assert str(folder) in str(caught.value)
         assert f"process {first.pid} on " in str(caught.value)
-        assert onerun.VARIABLE not in os.environ
+        assert run_lock.VARIABLE not in os.environ
         first.kill()
         first.wait()
         os.kill(job, 0)
-        onerun.begin()
-        assert os.environ[onerun.VARIABLE] == onerun.LOCK.read_text()
+        run_lock.begin()
+        assert os.environ[run_lock.VARIABLE] == run_lock.LOCK.read_text()
     finally:
         first.kill()
         first.wait()
@@ -57,21 +58,21 @@ def test_the_second_run_is_refused_until_the_first_is_killed_though_its_job_live
 def test_the_name_is_on_the_disk_before_a_job_on_another_machine_reads_it(folder, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.pread(descriptor, 1000, 0).decode()))
-    onerun.begin()
-    assert synced == [os.environ[onerun.VARIABLE]]
+    run_lock.begin()
+    assert synced == [os.environ[run_lock.VARIABLE]]
 
 
 def test_a_job_of_a_dead_run_keeps_the_old_file_once_another_run_has_begun(folder, monkeypatch):
     path = folder / "results" / "file.txt"
     artifacts.write_text(path, "before any run\n")
-    onerun.begin()
+    run_lock.begin()
     artifacts.write_text(path, "mine\n")
-    onerun.LOCK.write_text("another process 1 on elsewhere")
-    with pytest.raises(onerun.RunError, match=r"another run has begun .*process 1 on elsewhere"):
+    run_lock.LOCK.write_text("another process 1 on elsewhere")
+    with pytest.raises(run_lock.RunError, match=r"another run has begun .*process 1 on elsewhere"):
         artifacts.write_text(path, "too late\n")
     assert path.read_text() == "mine\n"
     assert os.listdir(path.parent) == ["file.txt"]
-    monkeypatch.delenv(onerun.VARIABLE)
+    monkeypatch.delenv(run_lock.VARIABLE)
     artifacts.write_text(path, "by hand\n")
     assert path.read_text() == "by hand\n"
 
@@ -83,7 +84,7 @@ def test_what_a_killed_job_was_writing_is_removed(folder):
     with pytest.raises(KeyboardInterrupt), artifacts.atomic_path(whole) as partial:
         raise KeyboardInterrupt
     partial.write_text("half")
-    onerun.begin()
+    run_lock.begin()
     assert os.listdir(whole.parent) == ["whole.safetensors"]
 
 
@@ -94,6 +95,6 @@ def test_where_nothing_can_be_locked_a_run_goes_on_and_says_so(folder, monkeypat
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    onerun.begin()
+    run_lock.begin()
     assert "cannot be locked (Operation not supported); start no second run" in capsys.readouterr().err
-    assert onerun.VARIABLE not in os.environ
+    assert run_lock.VARIABLE not in os.environ

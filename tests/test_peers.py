@@ -12,11 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from infoadv import InfoadvError, data, models, plugins
-from infoadv.attacks import AttackResult, CountingModel, alma_lpips, harness, margin, peers
+from infoadv import InfoadvError, data, models
+from infoadv.attacks import AttackResult, CountingModel, adv_lib, adv_lib_lpips, margin
 from infoadv.metrics import MetricContext
 from infoadv.metrics.colour import ciede2000
 from infoadv.metrics.perceptual import ssim
+from infoadv.numerics.pixels import to_images
+from infoadv.registry import plugins
+from infoadv.stages import attack as attack_stage
 from linear import Linear, Problem, linear_problem
 from toys import l2
 
@@ -36,7 +39,7 @@ ATTACKS = {
     "cw_l2_adv_lib": {"binary_search_steps": 5},
     "ddn_adv_lib": {},
 }
-#: Attacks that amplify rounding step by step; see the docstring of attacks/peers.py.
+#: Attacks that amplify rounding step by step; see the docstring of attacks/adv_lib.py.
 AMPLIFYING = [*ALMA, "perc_al"]
 #: Their options under which rounding grows so slowly, or not at all, that in float64 it is invisible at every step. Steps
 #: are short, so that images succeed at different times.
@@ -53,7 +56,7 @@ def run(name: str, problem: Problem, targets: Tensor | None = None, indices: Ten
     """Run a method on a problem, with the indices 0, 1, ... unless others are given, and check its result."""
     indices = torch.arange(len(problem.images)) if indices is None else indices
     options = ATTACKS[name] | options
-    attack = getattr(peers, name)
+    attack = getattr(adv_lib, name)
     result = attack(problem.model, problem.images, problem.labels, indices=indices, seed=3, targets=targets, **options)
     check(result, problem.images)
     return result
@@ -178,7 +181,7 @@ def traced(name, batches, dtype, *, layout=torch.contiguous_format, **options):
             seen.append(inputs[0].detach().contiguous())
 
     model.register_forward_pre_hook(watch)
-    attack, options = getattr(peers, name), ATTACKS[name] | options
+    attack, options = getattr(adv_lib, name), ATTACKS[name] | options
     distances = torch.empty(len(images), dtype=dtype)
     steps: dict[int, Tensor] = {}
     for batch in batches:
@@ -347,19 +350,19 @@ class Maps(nn.Module):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_alma_lpips_minimises_the_distance_of_the_maps(channels, monkeypatch):
-    monkeypatch.setattr(alma_lpips, "alexnet_features", lambda device: maps)
+    monkeypatch.setattr(adv_lib_lpips, "alexnet_features", lambda device: maps)
     maps = Maps()
     problem = linear_problem(4, (channels, 12, 12), 4)
     arguments = (problem.model, problem.images, problem.labels)
     options = {"indices": torch.arange(4), "seed": 0, "steps": 100, "smoothing": 0.5}
-    result = alma_lpips.alma_lpips(*arguments, **options)
+    result = adv_lib_lpips.alma_lpips(*arguments, **options)
     check(result, problem.images)
     assert (margin(problem.model(result.adversarial), problem.labels) > 0).all()
     assert set(maps.sides) == {64}
     if channels == 1:
         # Its first success comes after some 50 of the 100 steps: too late to be ahead of anything.
         return
-    distance = alma_lpips.lpips_distance(maps, problem.images)
+    distance = adv_lib_lpips.lpips_distance(maps, problem.images)
     assert distance(result.adversarial).mean() < distance(run("ddn_adv_lib", problem).adversarial).mean()
 
 
@@ -371,7 +374,7 @@ def test_alma_lpips_without_weights_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
     problem = linear_problem(1, SHAPE, 4)
     with pytest.raises(InfoadvError, match=r"alma_lpips.*no network.*infoadv fetch --source lpips"):
-        alma_lpips.alma_lpips(problem.model, problem.images, problem.labels, indices=torch.arange(1), seed=0)
+        adv_lib_lpips.alma_lpips(problem.model, problem.images, problem.labels, indices=torch.arange(1), seed=0)
 
 
 @pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
@@ -379,8 +382,8 @@ def test_alma_lpips_without_weights_says_what_to_do(monkeypatch, tmp_path):
 def test_foolbox_and_adv_lib_agree(name, tolerance, targeted, digits_data, trained_model):
     model, _ = models.load(trained_model, torch.device("cpu"))
     dataset, _ = data.load(digits_data)
-    chosen = harness.select(model, dataset, 16, 0, torch.device("cpu"), "small")
-    images = harness.to_images(dataset.x_test[chosen], "cpu")
+    chosen = attack_stage.select(model, dataset, 16, 0, torch.device("cpu"), "small")
+    images = to_images(dataset.x_test[chosen], "cpu")
     labels = torch.from_numpy(dataset.y_test[chosen])
     targets = (labels + 1) % 10 if targeted else None
     distances, first = [], []

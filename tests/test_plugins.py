@@ -10,7 +10,8 @@ import sys
 import jsonschema
 import pytest
 
-from infoadv import InfoadvError, plugins
+from infoadv import InfoadvError
+from infoadv.registry import plugins
 from infoadv.training import COMMON
 
 FOLDERS = ("attacks", "data", "metrics", "models", "training")
@@ -99,14 +100,14 @@ def test_every_option_is_described_and_its_default_is_allowed(key, option):
 
 
 def test_mutual_information_fills_in_the_defaults_of_its_schema():
-    from infoadv.attacks.mutual_information import SCHEMA, resolve_options
+    from infoadv.attacks.information import SCHEMA, resolve_options
 
     assert resolve_options({}) == {key: option["default"] for key, option in SCHEMA["mutual_information"].items()}
 
 
 def test_reading_schemas_imports_nothing_heavy():
     script = (
-        "import sys\nfrom infoadv import plugins\n"
+        "import sys\nfrom infoadv.registry import plugins\n"
         f"for folder in {FOLDERS!r}: assert plugins.schemas(folder)\n"
         "assert plugins.literals('metrics', 'ABOUT')\n"
         "heavy = {'torch', 'numpy', 'pandas', 'foolbox', 'sklearn'} & set(sys.modules)\n"

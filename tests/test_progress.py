@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from infoadv import progress
-from infoadv.attacks import harness
-from infoadv.progress import Progress
+from infoadv.execution import progress
+from infoadv.execution.progress import Progress
+from infoadv.stages import attack as attack_stage
 from toys import linear_artifacts
 
 
@@ -124,7 +124,7 @@ def test_an_attack_tells_images_success_and_passes_and_its_bytes_stay_the_same(t
     for interval in (0.0, float("inf")):
         monkeypatch.setattr(progress, "LOG_INTERVAL", interval)
         out = tmp_path / f"{interval}.safetensors"
-        harness.run(data_path, model_path, specification, images=6, chunk=4, seed=0, device="cpu", out=out)
+        attack_stage.run(data_path, model_path, specification, images=6, chunk=4, seed=0, device="cpu", out=out)
         made.append(out.read_bytes())
         said = [line for line in lines() if " images  " in line]
         assert said[0] == "0/6 images  0%"

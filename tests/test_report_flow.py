@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from flow_artifacts import ATTACKS, save_flow, specification
-from infoadv import InfoadvError, artifacts, plugins, report
+from infoadv import InfoadvError, artifacts, report
+from infoadv.registry import plugins
 from infoadv.report import classify, curves, figures, flow, statistics, style, tables
 from infoadv.report.figures import label_flip
 from infoadv.report.tables import claims, detection

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infoadv import resources
 from infoadv.config import Config
+from infoadv.pipeline import resources
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,10 +19,10 @@ def paper(**changes):
 
 
 def test_the_passes_of_a_named_recipe_are_those_it_runs_with():
-    from infoadv.attacks import mutual_information
+    from infoadv.attacks import information
 
-    for name in mutual_information.PRESETS:
-        resolved = mutual_information.resolve_options({"preset": name})
+    for name in information.PRESETS:
+        resolved = information.resolve_options({"preset": name})
         assert resources.passes({"preset": name}) == resources.passes({**resolved, "preset": "custom"})
 
 

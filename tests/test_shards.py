@@ -15,11 +15,14 @@ import pytest
 import torch
 
 import toys
-from infoadv import artifacts, cli, config, dependencies, layout, plugins, shards, status
-from infoadv.artifacts import ArtifactError
-from infoadv.attacks import AttackError, harness, libraries
-from infoadv.attacks.pieces import in_pieces
-from infoadv.shards import ShardError
+from infoadv import artifacts, cli, config
+from infoadv.artifacts import ArtifactError, shards
+from infoadv.artifacts.shards import ShardError
+from infoadv.attacks import AttackError, foolbox
+from infoadv.attacks.smaller_batches import in_pieces
+from infoadv.pipeline import code_inputs, layout, status
+from infoadv.registry import plugins
+from infoadv.stages import attack as attack_stage
 
 DDN = {"name": "ddn", "method": "ddn", "target": "untargeted", "options": {"steps": 5}}
 MASKING = {
@@ -39,7 +42,9 @@ def attack(tmp_path):
     def run(name, specification=DDN, *, images=11, chunk=2, seed=0, **arguments):
         out = tmp_path / f"{name}.safetensors"
         inputs = {"data_path": data_path, "model_path": model_path, **arguments}
-        harness.run(specification=specification, images=images, chunk=chunk, seed=seed, device="cpu", out=out, **inputs)
+        attack_stage.run(
+            specification=specification, images=images, chunk=chunk, seed=seed, device="cpu", out=out, **inputs
+        )
         return out
 
     return run
@@ -78,7 +83,7 @@ def test_the_padding_of_the_last_shard_is_that_of_the_whole(attack, monkeypatch)
 
     def watched(model, images, labels, *, indices, **options):
         batches.append(indices.tolist())
-        return libraries.ddn(model, images, labels, indices=indices, **options)
+        return foolbox.ddn(model, images, labels, indices=indices, **options)
 
     monkeypatch.setattr(plugins, "load", lambda folder, name: watched)
     attack("whole", images=7, chunk=4)
@@ -161,7 +166,7 @@ def test_shards_that_were_made_otherwise_are_refused(attack, tmp_path, monkeypat
     if changed.pop("threads", None):
         monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     if changed.pop("code", None):
-        monkeypatch.setattr(dependencies, "file_digest", lambda path: "edited")
+        monkeypatch.setattr(code_inputs, "file_digest", lambda path: "edited")
     if changed.pop("inputs", None):
         (tmp_path / "other").mkdir()
         changed["data_path"], changed["model_path"] = toys.linear_artifacts(tmp_path / "other", seed=1)
@@ -216,8 +221,13 @@ def test_the_code_of_a_shard_is_what_the_workflow_watches(trained_model):
             "metrics": {"l2": {}},
         }
     )
-    watched = dependencies.digest(*config.attack_code(checked, "digits", "small", "ddn"))
-    assert harness._code_digest("ddn", artifacts.read_header(trained_model)) == watched
+    watched = code_inputs.digest(code_inputs.of_run(checked, "digits", "small", "ddn"))
+    assert (
+        code_inputs.digest(
+            code_inputs.of_attack("ddn", code_inputs.networks_of_header(artifacts.read_header(trained_model)))
+        )
+        == watched
+    )
 
 
 @pytest.mark.parametrize("text", ["2/2", "0/0", "-1/2", "1", "a/b", "0/7"])
@@ -313,7 +323,7 @@ def test_a_killed_shard_goes_on_to_the_same_bytes(digits_data, trained_model, tm
     again = subprocess.run(command(1, "--resume", resume), capture_output=True, text=True, check=True)
     assert "resumed after" in again.stderr
     assert not resume.exists()
-    run = partial(harness.run, digits_data, trained_model, specification, images=35, chunk=5, seed=0, device="cpu")
+    run = partial(attack_stage.run, digits_data, trained_model, specification, images=35, chunk=5, seed=0, device="cpu")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

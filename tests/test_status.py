@@ -15,8 +15,11 @@ import pandas as pd
 import pytest
 
 import toys
-from infoadv import artifacts, cli, config, device, layout, progress, status, training
-from infoadv.attacks import harness
+from infoadv import artifacts, cli, config
+from infoadv.execution import device, progress
+from infoadv.pipeline import layout, status
+from infoadv.stages import attack as attack_stage
+from infoadv.stages import train as train_stage
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "tests" / "workflow" / "config.yaml"
@@ -110,7 +113,9 @@ def test_a_stopped_attack_tells_its_images_and_its_last_line(tmp_path, stop_afte
     def attack(checkpoint, out):
         specification = checked.attacks["ddn"].specification("digits")
         sizes = {"images": checked.images, "chunk": checked.chunk}
-        harness.run(data_path, model_path, specification, **sizes, seed=0, device="cpu", resume=checkpoint, out=out)
+        attack_stage.run(
+            data_path, model_path, specification, **sizes, seed=0, device="cpu", resume=checkpoint, out=out
+        )
 
     stop_after("resume", 2)
     stopped(tmp_path, "digits/standard/ddn", "attacks", attack)
@@ -129,7 +134,7 @@ def test_a_stopped_attack_tells_its_images_and_its_last_line(tmp_path, stop_afte
 def test_a_stopped_training_tells_its_epochs(tmp_path, stop_after, digits_data):
     def train(checkpoint, out):
         specification = toys.specification(epochs=8)
-        training.run(digits_data, specification, seed=0, device="cpu", checkpoint=checkpoint, out=out)
+        train_stage.run(digits_data, specification, seed=0, device="cpu", checkpoint=checkpoint, out=out)
 
     stop_after("checkpoint", 3)
     stopped(tmp_path, "digits/standard", "models", train)

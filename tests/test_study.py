@@ -10,7 +10,8 @@ import yaml
 
 from infoadv import config
 from infoadv.config import Config, ConfigError, Run
-from infoadv.study import Study
+from infoadv.config.flow import Study
+from infoadv.pipeline import code_inputs
 
 ROOT = Path(__file__).resolve().parents[1]
 VALUES = {
@@ -177,6 +178,6 @@ def test_a_figure_whose_role_is_left_out_is_refused(raw):
 
 def test_code_of_the_profiles_holds_its_estimators_and_no_report():
     checked = config.load(ROOT / "config" / "config.yaml")
-    names = {path.relative_to(config.plugins.PACKAGE).as_posix() for path in config.flow_code(checked, "deep_conv")}
+    names = {path.relative_to(config.plugins.PACKAGE).as_posix() for path in code_inputs.of_flow(checked, "deep_conv")}
     assert {"flow/profiles.py", "information/spatial.py", "models/deep_conv.py", "attacks/noise.py"} <= names
     assert not any(name.startswith(("report/", "training/")) for name in names)

@@ -14,8 +14,13 @@ import torch
 from torch import nn
 
 import toys
-from infoadv import artifacts, cli, data, device, models, plugins, training
-from infoadv.training import TrainingError, augment, distillation, learning_rate_at, pgd_accuracy, recipes
+from infoadv import artifacts, cli, data, models
+from infoadv.execution import device
+from infoadv.registry import plugins
+from infoadv.stages import train as train_stage
+from infoadv.training import TrainingError, distillation, evaluation, loop, recipes
+from infoadv.training.evaluation import pgd_accuracy
+from infoadv.training.loop import augment, learning_rate_at
 
 CPU = torch.device("cpu")
 
@@ -27,7 +32,7 @@ def train(digits_data, tmp_path):
     def run(name="model", *, seed=0, data_path=digits_data, start=None, teacher=None, architecture=None, **options):
         out = tmp_path / f"{name}.safetensors"
         others = {"start": start, "teacher": teacher}
-        training.run(
+        train_stage.run(
             data_path,
             toys.specification(**options)
             | (architecture or {})
@@ -70,11 +75,11 @@ def interrupt(monkeypatch):
             nonlocal calls
             calls += 1
             if calls == (epoch - 1) * steps + 4:
-                monkeypatch.setattr(training, "augment", original)
+                monkeypatch.setattr(loop, "augment", original)
                 raise InterruptedRunError
             return original(images, kinds, generator)
 
-        monkeypatch.setattr(training, "augment", counted)
+        monkeypatch.setattr(loop, "augment", counted)
 
     return after
 
@@ -98,7 +103,7 @@ def test_what_the_header_says(trained_model, digits_data):
     assert header["pgd_epsilon"] == 0.1
     model, _ = models.load(trained_model)
     dataset, _ = data.load(digits_data)
-    assert header["clean_accuracy"] == training.accuracy(model, dataset.x_test, dataset.y_test, CPU)
+    assert header["clean_accuracy"] == evaluation.accuracy(model, dataset.x_test, dataset.y_test, CPU)
     assert header["clean_accuracy"] > 0.8
     assert header["pgd_accuracy"] == pgd_accuracy(model, dataset.x_test, dataset.y_test, CPU, 0.1, 0)
     assert header["parameters_count"] == sum(parameter.numel() for parameter in model.parameters())
@@ -152,9 +157,10 @@ def test_dropout_and_batch_statistics_go_on_as_well(train, interrupt, monkeypatc
 KILLED = """
 import os, signal, sys
 import toys
-from infoadv import training
+from infoadv.stages import train
+from infoadv.training import loop
 
-steps, original = 0, training.augment
+steps, original = 0, loop.augment
 
 def deadly(*arguments):
     global steps
@@ -163,8 +169,8 @@ def deadly(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*arguments)
 
-training.augment = deadly
-training.run(sys.argv[1], toys.specification(), seed=0, device="cpu", checkpoint=sys.argv[2], out=sys.argv[3])
+loop.augment = deadly
+train.run(sys.argv[1], toys.specification(), seed=0, device="cpu", checkpoint=sys.argv[2], out=sys.argv[3])
 """
 
 
@@ -260,7 +266,7 @@ def test_no_epoch_leaves_an_untrained_control(train, digits_data):
     model, header = models.load(path)
     dataset, _ = data.load(digits_data)
     # Near chance, which is an error for a network that was trained.
-    assert header["clean_accuracy"] == training.accuracy(model, dataset.x_test, dataset.y_test, CPU) < 0.3
+    assert header["clean_accuracy"] == evaluation.accuracy(model, dataset.x_test, dataset.y_test, CPU) < 0.3
     assert all(abs(variance - 1) <= 0.02 for variance in header["lsuv_variances"].values())
     assert train("again", epochs=0, initialization="lsuv", seed=4).read_bytes() == path.read_bytes()
 
@@ -274,7 +280,7 @@ def test_no_epoch_leaves_an_untrained_control(train, digits_data):
 )
 def test_files_that_are_named_must_be_given(digits_data, tmp_path, changed, words):
     with pytest.raises(TrainingError, match=words):
-        training.run(
+        train_stage.run(
             digits_data,
             toys.specification() | changed,
             seed=0,
@@ -362,7 +368,7 @@ def test_rounds_of_trimming_follow_each_other(train, digits_data):
         assert header["specification"]["options"] == FITNET["options"]
         *channels, dense = about["widths_after"]
         assert header["architecture_options"] == FITNET["options"] | {"stages": [[c] for c in channels], "dense": dense}
-        assert header["clean_accuracy"] == training.accuracy(model, dataset.x_test, dataset.y_test, CPU)
+        assert header["clean_accuracy"] == evaluation.accuracy(model, dataset.x_test, dataset.y_test, CPU)
         assert 0 <= about["accuracy_trimmed"] <= 1
         previous = about["widths_after"]
     # A network that only starts from a trimmed one has its size.
@@ -375,7 +381,7 @@ def test_an_ensemble_is_a_model_artefact_of_its_own(train, digits_data, trained_
     members = {"b": trained_model, "a.1": trimmed}
     out, arguments = tmp_path / "ensemble.safetensors", {"seed": 0, "device": "cpu", "checkpoint": tmp_path / "c"}
     specification = {"members": ["b", "a.1"], "training": {"pgd_epsilon": 0.05}}
-    training.run(digits_data, specification, members=members, out=out, **arguments)
+    train_stage.run(digits_data, specification, members=members, out=out, **arguments)
     networks = [models.load(path)[0] for path in members.values()]
     trimmed.unlink()
     ensemble, header = models.load(out)
@@ -383,13 +389,13 @@ def test_an_ensemble_is_a_model_artefact_of_its_own(train, digits_data, trained_
     images = torch.from_numpy(dataset.x_test[:30]).float() / 255
     mean = torch.stack([network(images).softmax(1) for network in networks]).mean(0)
     torch.testing.assert_close(ensemble(images).softmax(1), mean)
-    assert header["clean_accuracy"] == training.accuracy(ensemble, dataset.x_test, dataset.y_test, CPU)
+    assert header["clean_accuracy"] == evaluation.accuracy(ensemble, dataset.x_test, dataset.y_test, CPU)
     assert header["pgd_epsilon"] == 0.05
     assert header["parameters_count"] == sum(p.numel() for network in networks for p in network.parameters())
     assert header["members"]["b"] == artifacts.read_header(trained_model)
     assert set(header["inputs"]) == {"data", "member b", "member a.1"}
     with pytest.raises(TrainingError, match=r"members: the specification names b, a\.1, the files are of b; "):
-        training.run(digits_data, specification, members={"b": trained_model}, out=out, **arguments)
+        train_stage.run(digits_data, specification, members={"b": trained_model}, out=out, **arguments)
 
 
 def test_the_command_line_takes_the_files_of_other_networks(digits_data, trained_model, tmp_path, monkeypatch, capsys):
@@ -484,7 +490,7 @@ def test_training_follows_the_schedule(train, monkeypatch):
         asked.append((progress, peak))
         return learning_rate_at(progress, peak)
 
-    monkeypatch.setattr(training, "learning_rate_at", schedule)
+    monkeypatch.setattr(loop, "learning_rate_at", schedule)
     train(learning_rate=0.12)
     assert {peak for _, peak in asked} == {0.12}
     assert sorted({progress for progress, _ in asked}) == [step / 75 for step in range(75)]
@@ -513,9 +519,9 @@ def test_pgd_stays_in_the_ball_and_in_the_box(trained_model, digits_data, monkey
             )
         return moved
 
-    monkeypatch.setattr(training, "linf_step", step)
+    monkeypatch.setattr(evaluation, "linf_step", step)
     pgd_accuracy(model, dataset.x_test[:50], dataset.y_test[:50], CPU, 0.08, 0)
-    assert len(seen) == 2 * training.PGD_STEPS
+    assert len(seen) == 2 * evaluation.PGD_STEPS
     assert max(size for size, *_ in seen) <= 0.08 + 1e-6
     assert min(low for _, low, *_ in seen) >= -1e-6
     assert max(high for _, _, high, _ in seen) <= 1 + 1e-6
@@ -526,7 +532,7 @@ def test_pgd_accuracy_falls_with_the_radius(trained_model, digits_data):
     model, _ = models.load(trained_model)
     dataset, _ = data.load(digits_data)
     part = dataset.x_test[:100], dataset.y_test[:100]
-    clean = training.accuracy(model, *part, CPU)
+    clean = evaluation.accuracy(model, *part, CPU)
     shares = [pgd_accuracy(model, *part, CPU, epsilon, 0) for epsilon in (1e-6, 0.05, 0.2)]
     assert shares[0] == clean
     assert clean > shares[1] > shares[2]
@@ -544,7 +550,7 @@ def test_the_clean_image_lies_in_the_ball():
     """A wrong image counts as wrong also where the random start happens to correct it."""
     images = np.full((20, 1, 6, 6), 126, np.uint8)
     labels = np.ones(20, np.int64)
-    assert training.accuracy(Step(), images, labels, CPU) == 0
+    assert evaluation.accuracy(Step(), images, labels, CPU) == 0
     assert pgd_accuracy(Step(), images, labels, CPU, 0.1, 0) == 0
 
 

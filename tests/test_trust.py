@@ -17,11 +17,13 @@ import yaml
 from safetensors.numpy import save_file
 
 import toys
-from infoadv import InfoadvError, artifacts, cli, config, factory, models, plugins, report
+from infoadv import InfoadvError, artifacts, cli, models, report
 from infoadv.config import Config, ConfigError
+from infoadv.config.limits import MAX_ITEMS, project_path
 from infoadv.models import ModelError
+from infoadv.pipeline import code_inputs
+from infoadv.registry import factories, plugins
 from infoadv.report.rendering import Cell, markdown_table, tex
-from infoadv.untrusted import MAX_ITEMS, project_path
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -173,16 +175,16 @@ def own_code(tmp_path, monkeypatch):
 
 
 def test_the_files_of_a_factory_are_those_that_importing_it_runs(own_code):
-    files = factory.sources("nets.main:network")
+    files = factories.sources("nets.main:network")
     assert [path.relative_to(own_code).as_posix() for path in files] == [
         "blocks.py",
         "nets/__init__.py",
         "nets/main.py",
         "nets/parts.py",
     ]
-    assert factory.sources("torchvision.models:resnet18") == []
+    assert factories.sources("torchvision.models:resnet18") == []
     (own_code / "nets" / "main.py").write_text("no python")
-    assert [path.name for path in factory.sources("nets.main:network")] == ["__init__.py", "main.py"]
+    assert [path.name for path in factories.sources("nets.main:network")] == ["__init__.py", "main.py"]
 
 
 def test_code_of_a_users_network_is_an_input_of_every_job_that_runs_it(own_code, raw):
@@ -191,10 +193,10 @@ def test_code_of_a_users_network_is_an_input_of_every_job_that_runs_it(own_code,
     checked = Config(raw)
     file = own_code / "nets" / "parts.py"
     for model in ("theirs", "both"):
-        assert file in config.training_code(checked, "digits", model)
-        assert file in config.attack_code(checked, "digits", model, "ddn")
-        assert file in config.metrics_code(checked, "digits", model)
-    assert file not in config.training_code(checked, "digits", "standard")
+        assert file in code_inputs.of_model(checked, "digits", model)
+        assert file in code_inputs.of_run(checked, "digits", model, "ddn")
+        assert file in code_inputs.of_metrics(checked, "digits", model)
+    assert file not in code_inputs.of_model(checked, "digits", "standard")
 
 
 def test_a_stranger_s_artefact_calls_nothing(tmp_path, monkeypatch):
@@ -258,17 +260,17 @@ def test_pretrained_weights_are_read_without_unpickling_and_reach_the_layers_of_
     import lpips as package
     import torchvision
 
-    from infoadv.metrics import lpips
+    from infoadv.metrics import learned
 
     for backbone, build in (("squeeze", torchvision.models.squeezenet1_1), ("alex", torchvision.models.alexnet)):
         torch.manual_seed(0)
         state = build(weights=None).state_dict()
         file = tmp_path / f"{backbone}.pth"
         torch.save(state, file)
-        monkeypatch.setattr(lpips, "fetch", lambda _, file=file: file)
+        monkeypatch.setattr(learned, "fetch", lambda _, file=file: file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ours = lpips._pretrained.__wrapped__(backbone, torch.device("cpu"))
+            ours = learned._pretrained.__wrapped__(backbone, torch.device("cpu"))
             monkeypatch.setattr(torchvision.models._api.WeightsEnum, "get_state_dict", lambda *_, s=state, **__: s)
             theirs = package.LPIPS(net=backbone, verbose=False).eval()
         images = torch.rand(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -323,12 +325,12 @@ NEEDS = {
 }
 #: What is found all the same, and why that is no way in.
 EXPLAINED = {
-    ("factory.py", "import_module"): "model.factory, which is documented as code",
-    ("plugins.py", "import_module"): "files of the package, looked up in the list of what they declare",
+    ("registry/factories.py", "import_module"): "model.factory, which is documented as code",
+    ("registry/plugins.py", "import_module"): "files of the package, looked up in the list of what they declare",
     ("report/__init__.py", "import_module"): "files of the package, looked up in the list of them",
     ("models/__init__.py", "import_module"): "the same, through plugins.source_file",
-    ("training/__init__.py", "import_module"): "the module of a recipe that plugins.load returned",
-    ("attacks/peers.py", "import_module"): "modules of adv-lib that the file itself names",
+    ("stages/train.py", "import_module"): "the module of a recipe that plugins.load returned",
+    ("attacks/adv_lib.py", "import_module"): "modules of adv-lib that the file itself names",
     ("cli.py", "import_module"): "the same, through plugins.source_file",
     ("metrics/perceptual.py", "import_module"): "modules of piq that the file itself names",
 }

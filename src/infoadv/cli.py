@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from infoadv import InfoadvError, __version__
-from infoadv.onerun import RunError
-from infoadv.progress import clear_line
+from infoadv.execution.errors import InfoadvError
+from infoadv.execution.progress import clear_line
+from infoadv.execution.run_lock import RunError
+from infoadv.execution.version import __version__
 
 DESCRIPTION = """\
 A reproducible benchmark of information-theoretic adversarial examples.
@@ -54,7 +55,7 @@ def _named_file(text: str) -> tuple[str, str]:
 
 
 def _prepared_device(arguments: argparse.Namespace) -> str:
-    from infoadv import device
+    from infoadv.execution import device
 
     device.acquire_gpu(arguments.device)
     device.configure(arguments.threads)
@@ -64,7 +65,7 @@ def _prepared_device(arguments: argparse.Namespace) -> str:
 def _module(folder: str, name: str) -> Any:
     from importlib import import_module
 
-    from infoadv import plugins
+    from infoadv.registry import plugins
 
     return import_module(f"infoadv.{folder}.{plugins.source_file(folder, name).stem}")
 
@@ -89,7 +90,8 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 
 def _data(arguments: argparse.Namespace) -> None:
-    from infoadv import data, plugins
+    from infoadv import data
+    from infoadv.registry import plugins
 
     options = dict(arguments.spec)
     source = options.pop("source")
@@ -99,9 +101,9 @@ def _data(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     device = _prepared_device(arguments)
-    from infoadv import training
+    from infoadv.stages import train
 
-    training.run(
+    train.run(
         arguments.data,
         arguments.spec,
         seed=arguments.seed,
@@ -116,9 +118,9 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _attack(arguments: argparse.Namespace) -> None:
     device = _prepared_device(arguments)
-    from infoadv.attacks import harness
+    from infoadv.stages import attack
 
-    harness.run(
+    attack.run(
         arguments.data,
         arguments.model,
         arguments.spec,
@@ -135,16 +137,16 @@ def _attack(arguments: argparse.Namespace) -> None:
 
 
 def _gather(arguments: argparse.Namespace) -> None:
-    from infoadv import shards
+    from infoadv.artifacts import shards
 
     shards.gather(arguments.shards, arguments.out)
 
 
 def _metrics(arguments: argparse.Namespace) -> None:
     device = _prepared_device(arguments)
-    from infoadv import metrics
+    from infoadv.stages import measure
 
-    metrics.run(
+    measure.run(
         arguments.data,
         arguments.model,
         arguments.attack,
@@ -158,7 +160,7 @@ def _metrics(arguments: argparse.Namespace) -> None:
 
 def _flow(arguments: argparse.Namespace) -> None:
     device = _prepared_device(arguments)
-    from infoadv import flow
+    from infoadv.stages import flow
 
     flow.run(
         arguments.data,
@@ -173,9 +175,9 @@ def _flow(arguments: argparse.Namespace) -> None:
 
 def _calibrate(arguments: argparse.Namespace) -> None:
     _prepared_device(arguments)
-    from infoadv.information import calibration
+    from infoadv.stages import calibrate
 
-    calibration.run(arguments.spec, seed=arguments.seed, out=arguments.out)
+    calibrate.run(arguments.spec, seed=arguments.seed, out=arguments.out)
 
 
 def _table(arguments: argparse.Namespace) -> None:
@@ -215,21 +217,22 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    from infoadv import status
+    from infoadv.pipeline import status
 
     print(status.report(arguments.configfile, arguments.directory), end="")
 
 
 def _options(arguments: argparse.Namespace) -> None:
-    from infoadv import artifacts, reference
+    from infoadv import artifacts
+    from infoadv.config import documentation
 
     if arguments.write is None:
-        print(reference.text(), end="")
+        print(documentation.text(), end="")
         return
-    before, marker, _ = Path(arguments.write).read_text(encoding="utf-8").partition(reference.MARKER)
+    before, marker, _ = Path(arguments.write).read_text(encoding="utf-8").partition(documentation.MARKER)
     if not marker:
-        raise InfoadvError(f"{arguments.write}: lacks the line {reference.MARKER!r}; add it.")
-    artifacts.write_text(arguments.write, f"{before}{marker}\n\n{reference.text()}")
+        raise InfoadvError(f"{arguments.write}: lacks the line {documentation.MARKER!r}; add it.")
+    artifacts.write_text(arguments.write, f"{before}{marker}\n\n{documentation.text()}")
 
 
 def _findings(arguments: argparse.Namespace) -> None:
@@ -471,7 +474,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; return the exit status: 0, or 2 after an error that the user can act on."""
     arguments = _parser().parse_args(argv)
     try:
-        from infoadv.device import prepare_environment
+        from infoadv.execution.device import prepare_environment
 
         prepare_environment(arguments.threads)
         arguments.function(arguments)

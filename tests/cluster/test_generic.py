@@ -19,7 +19,7 @@ from pipeline_runs import (
     wait_for,
 )
 
-from infoadv import onerun
+from infoadv.execution import run_lock
 
 pytest.importorskip(
     "snakemake_executor_plugin_cluster_generic", reason="snakemake-executor-plugin-cluster-generic is not installed"
@@ -67,11 +67,11 @@ def test_a_job_of_a_dead_run_that_starts_late_deletes_nothing(tmp_path):
     submit = ("--cluster-generic-submit-cmd", "sh -c 'cp $0 part; mv part job.sh; echo 1'")
     with started(tmp_path, *EXECUTOR, *submit, target="results/data/digits.safetensors") as run:
         wait_for((tmp_path / "job.sh").is_file, "the job was in the queue", run)
-    lock, result = tmp_path / onerun.LOCK, tmp_path / "results" / "data" / "digits.safetensors"
+    lock, result = tmp_path / run_lock.LOCK, tmp_path / "results" / "data" / "digits.safetensors"
     name = lock.read_text()
 
     def job():
-        environment = {**os.environ, onerun.VARIABLE: name}
+        environment = {**os.environ, run_lock.VARIABLE: name}
         return subprocess.run(["sh", "job.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True).stderr
 
     printed = job()

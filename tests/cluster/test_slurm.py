@@ -18,7 +18,7 @@ from pipeline_runs import (
     wait_for,
 )
 
-from infoadv import onerun
+from infoadv.execution import run_lock
 
 pytest.importorskip("snakemake_executor_plugin_slurm", reason="snakemake-executor-plugin-slurm is not installed")
 
@@ -51,7 +51,7 @@ def test_with_a_job_killed_and_a_node_lost_it_makes_the_same_bytes(slurm, local,
     assert "resumed after" in log_of_shard(folder, resume)
     # Slurm gave each of them one of its two GPUs, and the name of its run.
     for job in (killed, lost):
-        assert job.environment[onerun.VARIABLE] == (folder / onerun.LOCK).read_text()
+        assert job.environment[run_lock.VARIABLE] == (folder / run_lock.LOCK).read_text()
         assert job.environment["CUDA_VISIBLE_DEVICES"] in ("0", "1")
 
     # The killed job failed, and Snakemake asked for more at each attempt; the lost one went back into the queue as it was. A

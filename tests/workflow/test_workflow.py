@@ -12,7 +12,8 @@ import time
 
 import pytest
 
-from infoadv import artifacts, config, layout, status
+from infoadv import artifacts, config
+from infoadv.pipeline import layout, status
 from pipeline import CONFIG, command, environment, snakemake, succeed
 
 pytestmark = pytest.mark.workflow
@@ -90,7 +91,7 @@ def test_a_change_to_a_figure_redraws_it_alone(finished, edited):
 
 
 def test_a_change_to_an_attack_reruns_it_and_its_followers_and_no_training(finished, edited):
-    edited("src/infoadv/attacks/libraries.py")
+    edited("src/infoadv/attacks/foolbox.py")
     jobs = planned(finished, "all")
     assert {name for rule, name in jobs if rule == "attack"} == {"ddn", "noise"}
     assert {name for rule, name in jobs if rule == "metrics"} == {"ddn", "noise"}
@@ -146,7 +147,7 @@ def test_a_change_of_code_makes_shards_again_that_are_gone(sharded, edited):
     for path in (sharded / "src").rglob("*.py"):
         path.touch()
     assert "Nothing to be done" in succeed(sharded, *GATHERED)
-    edited("src/infoadv/attacks/libraries.py", tree=sharded)
+    edited("src/infoadv/attacks/foolbox.py", tree=sharded)
     assert planned(sharded, *GATHERED) >= SHARD_JOBS
 
 

@@ -9,7 +9,7 @@ rule attack:
         pretrained=attack_weights,
         reference=attack_reference,
         code=lambda wildcards: as_inputs(
-            configuration.attack_code(settings, wildcards.dataset, wildcards.model, wildcards.attack)
+            code_inputs.of_run(settings, wildcards.dataset, wildcards.model, wildcards.attack)
         ),
     output:
         "results/attacks/{dataset}/{model}/{attack}.safetensors",
@@ -84,7 +84,7 @@ use rule attack as attack_shard with:
 rule gather:
     input:
         shards=shard_files,
-        code=as_inputs(configuration.gather_code()),
+        code=as_inputs(code_inputs.of_gathering()),
     output:
         "results/attacks/{dataset}/{model}/{attack}.safetensors",
     log:

@@ -14,16 +14,19 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
 )
 
-from infoadv import InfoadvError, existing, layout, onerun
+from infoadv import InfoadvError
 from infoadv import config as configuration
-from infoadv import resources as need
-from infoadv.layout import attack_file, metrics_file, model_file
+from infoadv.artifacts import checks
+from infoadv.execution import run_lock
+from infoadv.pipeline import code_inputs, layout
+from infoadv.pipeline import resources as need
+from infoadv.pipeline.layout import attack_file, metrics_file, model_file
 
 if workflow.remote_exec:
     # A job of a dead run that leaves the queue of a cluster late: going on, Snakemake would begin by deleting its output,
     # which the next run may have made.
     try:
-        onerun.check()
+        run_lock.check()
     except InfoadvError as error:
         sys.exit(f"infoadv: {error}")
 
@@ -112,8 +115,8 @@ def maker(dag, job):
 
 def check_existing(dag):
     """Check what is there already and is read by a job of this run: its time, and of an artefact what it is."""
-    existing.check_times({file for job in dag.needrun_jobs() for file in job.input})
-    digest = functools.cache(existing.artifacts.file_digest)
+    checks.check_times({file for job in dag.needrun_jobs() for file in job.input})
+    digest = functools.cache(checks.artifacts.file_digest)
     for job in dag.jobs:
         made_by = maker(dag, job)
         if (
@@ -125,7 +128,7 @@ def check_existing(dag):
         for path in job.output:
             # A temporary one is gone once it has been used.
             if Path(path).is_file() and Path(path).suffix in (".safetensors", ".parquet"):
-                existing.check(
+                checks.check(
                     path,
                     specification=json.loads(made_by.params.spec),
                     seed=made_by.params.get("seed"),

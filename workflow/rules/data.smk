@@ -24,7 +24,7 @@ for source in configuration.fetchable():
 rule dataset:
     input:
         raw=raw_inputs,
-        code=lambda wildcards: as_inputs(configuration.data_code(settings, wildcards.dataset)),
+        code=lambda wildcards: as_inputs(code_inputs.of_data(settings, wildcards.dataset)),
     output:
         "results/data/{dataset}.safetensors",
     log:

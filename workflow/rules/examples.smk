@@ -4,7 +4,7 @@
 rule examples:
     input:
         artefacts=example_inputs,
-        code=as_inputs(configuration.figure_code("examples")),
+        code=as_inputs(code_inputs.of_figure("examples")),
     output:
         pictures=report(
             directory("figures/examples/{dataset}"),

@@ -8,7 +8,7 @@ for figure, stem in drawn_figures():
             f"figure_{stem}"
         input:
             artefacts=figure_inputs(figure, stem),
-            code=as_inputs(configuration.figure_code(figure)),
+            code=as_inputs(code_inputs.of_figure(figure)),
         output:
             pdf=f"figures/{stem}.pdf",
             png=report(

@@ -6,7 +6,7 @@ rule profiles:
         data="results/data/{dataset}.safetensors",
         model="results/models/{dataset}/{model}.safetensors",
         attacks=followed_attacks,
-        code=lambda wildcards: as_inputs(configuration.flow_code(settings, wildcards.model)),
+        code=lambda wildcards: as_inputs(code_inputs.of_flow(settings, wildcards.model)),
     output:
         "results/flow/{dataset}/{model}.parquet",
     log:

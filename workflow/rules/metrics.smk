@@ -23,7 +23,7 @@ rule metrics:
         reference=reference_file,
         pretrained=pretrained_inputs,
         code=lambda wildcards: as_inputs(
-            configuration.metrics_code(settings, wildcards.dataset, wildcards.model)
+            code_inputs.of_metrics(settings, wildcards.dataset, wildcards.model)
         ),
     output:
         "results/metrics/{dataset}/{model}/{attack}.parquet",
@@ -60,7 +60,7 @@ rule metrics:
 
 rule calibration:
     input:
-        code=as_inputs(configuration.calibration_code()),
+        code=as_inputs(code_inputs.of_calibration()),
     output:
         "results/calibration/mine.parquet",
     log:

@@ -7,7 +7,7 @@ rule train:
         weights=lambda wildcards: settings.models[wildcards.model][wildcards.dataset].get("weights", []),
         origin=origin_files,
         code=lambda wildcards: as_inputs(
-            configuration.training_code(settings, wildcards.dataset, wildcards.model)
+            code_inputs.of_model(settings, wildcards.dataset, wildcards.model)
         ),
     output:
         "results/models/{dataset}/{model}.safetensors",

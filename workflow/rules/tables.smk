@@ -8,7 +8,7 @@ for table in settings.tables():
             f"table_{table}"
         input:
             artefacts=table_inputs(table),
-            code=as_inputs(configuration.table_code(table)),
+            code=as_inputs(code_inputs.of_table(table)),
         output:
             report(
                 f"results/tables/{table}.csv",

@@ -1,4 +1,4 @@
-"""Runs one attack on one model: picks the images, cuts them into chunks, rounds to 8 bits, writes the artefact.
+"""Runs an attack on a batch: targets, counted passes, rounding to 8 bits. The library and the pipeline both come here.
 
 An adversarial example is an image file. Attacks differ in how far past the boundary they happen to stop, so after any
 attack the harness looks, per image, for the smallest factor s >= 1 at which round8(clip(x + s delta)) is still
@@ -8,53 +8,79 @@ adversarial; that 8-bit image is the result on which all metrics are taken.
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from infoadv import artifacts, data, dependencies, factory, models, plugins, shards
-from infoadv.attacks import AttackError, CountingModel, batch_view, margin
-from infoadv.attacks.pieces import in_pieces
-from infoadv.progress import Progress, clear_line
+from infoadv.attacks.contract import AttackError, AttackResult, CountingModel
+from infoadv.numerics.margins import batch_view, margin
+from infoadv.numerics.pixels import on_levels
+from infoadv.registry import plugins
 
 #: Largest factor tried, and the ratio between the factors of the first sweep; BISECTIONS then refine.
 MAX_FACTOR = 16.0
 FACTOR_RATIO = 2**0.25
 BISECTIONS = 8
-_SELECT_BATCH = 250
 
 
-def select(
-    model: nn.Module, dataset: data.Dataset, images: int, seed: int, device: torch.device, name: str
-) -> np.ndarray:
-    """Return the places (n,) of the first ``images`` correctly classified test images in the seeded order of the data set.
+@dataclass(frozen=True)
+class Attacked:
+    """What came of an attack, image by image, on the device of the images unless it says otherwise.
 
-    Raises ``AttackError`` where there are fewer, ``ModelError`` where the logits are of the wrong shape or not finite.
+    Attributes
+    ----------
+    images
+        (N, C, H, W) float32 on the 8-bit grid (levels / 255): the adversarial images. All metrics are taken on these.
+    success
+        (N,) bool: whether ``images`` are classified as the attack asks.
+    float_images
+        (N, C, H, W) float32 in [0, 1]: what the attack returned, before rounding.
+    float_success
+        (N,) bool: whether ``float_images`` are classified so.
+    factor
+        (N,) float32: how many times the perturbation was enlarged so that it survives rounding, at least 1.
+    forwards, backwards
+        (N,) int64, on the CPU: passes of each image through the network that the attack made.
+    first_success
+        (N,) int64: iteration of the first success as the attack counts iterations, -1 for none.
+    targets
+        (N,) int64: the class aimed at, or None for an untargeted attack.
+    trace
+        What the attack recorded along its run (:class:`infoadv.attacks.AttackResult`).
     """
-    order = np.random.default_rng(seed).permutation(len(dataset.x_test))
-    chosen: list[int] = []
-    for start in range(0, len(order), _SELECT_BATCH):
-        indices = order[start : start + _SELECT_BATCH]
-        logits = models.check_logits(model, to_images(dataset.x_test[indices], device), dataset.classes, name)
-        correct = logits.argmax(1).cpu().numpy() == dataset.y_test[indices]
-        chosen.extend(indices[correct].tolist())
-        if len(chosen) >= images:
-            return np.array(chosen[:images], dtype=np.int64)
-    raise AttackError(
-        f"{name}: {images} images asked for, {len(chosen)} of the {len(order)} test images are classified correctly; "
-        "lower images."
-    )
+
+    images: Tensor
+    success: Tensor
+    float_images: Tensor
+    float_success: Tensor
+    factor: Tensor
+    forwards: Tensor
+    backwards: Tensor
+    first_success: Tensor
+    targets: Tensor | None
+    trace: dict[str, Tensor]
 
 
-def to_images(pixels: np.ndarray, device: torch.device | str) -> Tensor:
-    """Turn uint8 (N, C, H, W) into float32 in [0, 1] on ``device``."""
-    return (torch.from_numpy(pixels).to(device).float() / 255).contiguous(memory_format=torch.channels_last)
+@contextmanager
+def as_found(model: nn.Module) -> Iterator[None]:
+    """Bring ``model`` into eval mode without gradients of its parameters; afterwards every module is as it was."""
+    modes = {module: module.training for module in model.modules()}
+    taking = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval()
+    for parameter in taking:
+        parameter.requires_grad_(False)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        for parameter in taking:
+            parameter.requires_grad_(True)
+        for module, training in modes.items():
+            module.training = training
 
 
 def choose_targets(kind: str, model: nn.Module, images: Tensor, labels: Tensor, classes: int) -> Tensor | None:
@@ -93,7 +119,7 @@ def round_to_8_bits(
         if linf is not None:
             levels = math.floor(linf * 255 + 1e-6) / 255
             change = change.clamp(-levels, levels)
-        return ((clean + change).clamp(0, 1) * 255).round() / 255
+        return on_levels((clean + change).clamp(0, 1))
 
     one = torch.ones(len(clean), device=clean.device)
     factor, images = one, scaled(one)
@@ -119,7 +145,7 @@ def round_to_8_bits(
     return images, reached, factor
 
 
-def _budget(options: dict[str, Any], method: str) -> dict[str, float]:
+def budget(options: Mapping[str, Any], method: str) -> dict[str, float]:
     """Return the named budget of an attack as arguments of ``round_to_8_bits``; an attack without one has none.
 
     ``epsilon`` is an L-infinity budget unless its schema says ``"norm": "l2"``.
@@ -130,217 +156,64 @@ def _budget(options: dict[str, Any], method: str) -> dict[str, float]:
     return {plugins.schemas("attacks")[method]["epsilon"].get("norm", "linf"): float(epsilon)}
 
 
-def _attack_chunk(
-    attack: Callable[..., Any],
-    specification: dict[str, Any],
+def run_batch(
+    function: Callable[..., AttackResult],
     model: nn.Module,
-    dataset: data.Dataset,
-    indices: np.ndarray,
-    norms: np.ndarray | None,
-    reference: nn.Module | None,
-    seed: int,
-    device: torch.device,
-    on_pass: Callable[[CountingModel], None] | None = None,
-) -> dict[str, np.ndarray]:
-    images = to_images(dataset.x_test[indices], device)
-    labels = torch.from_numpy(dataset.y_test[indices]).to(device)
-    targets = choose_targets(specification.get("target", "untargeted"), model, images, labels, dataset.classes)
-    options = {name: value for name, value in specification.get("options", {}).items() if name != "like"}
-    if norms is not None:
-        options["norms"] = torch.from_numpy(norms).to(device)
-    if reference is not None:
-        options["reference"] = reference
-    counting = CountingModel(model, len(indices), on_pass).to(device)
-    result = attack(counting, images, labels, indices=torch.from_numpy(indices), seed=seed, targets=targets, **options)
-    adversarial = result.adversarial.detach()
-    if not torch.isfinite(adversarial).all() or adversarial.min() < -1e-6 or adversarial.max() > 1 + 1e-6:
-        raise AttackError(f"{specification['method']} returned images outside [0, 1] or not finite; it must clip them.")
-    adversarial = adversarial.clamp(0, 1)
-
-    def is_adversarial(candidates: Tensor) -> Tensor:
-        with torch.no_grad():
-            return margin(model(candidates), labels, targets) > 0
-
-    # A control is not enlarged until it succeeds: its size is what it controls for.
-    budget = {"l2": 0.0} if norms is not None else _budget(options, specification["method"])
-    eight_bit, success, factor = round_to_8_bits(images, adversarial, is_adversarial, **budget)
-    columns = {
-        "adversarial": adversarial,
-        "adversarial_8bit": (eight_bit * 255).round().to(torch.uint8),
-        "success_float": is_adversarial(adversarial),
-        "success": success,
-        "factor": factor,
-        "forwards": counting.forwards,
-        "backwards": counting.backwards,
-        "first_success": result.first_success,
-        "target": torch.full_like(labels, -1) if targets is None else targets,
-        **{f"trace_{name}": value for name, value in result.trace.items()},
-    }
-    return {name: value.cpu().contiguous().numpy() for name, value in columns.items()}
-
-
-def run(
-    data_path: str | Path,
-    model_path: str | Path,
-    specification: dict[str, Any],
+    images: Tensor,
+    labels: Tensor,
     *,
-    images: int,
-    chunk: int,
+    targets: Tensor | None,
+    indices: Tensor,
     seed: int,
-    device: torch.device | str,
-    out: str | Path,
-    like: str | Path | None = None,
-    reference: str | Path | None = None,
-    resume: str | Path | None = None,
-    shard: tuple[int, int] | None = None,
-) -> None:
-    """Attack the first ``images`` correctly classified test images and write the attack artefact.
+    options: Mapping[str, Any],
+    limits: Mapping[str, float],
+    name: str,
+    on_pass: Callable[[CountingModel], None] | None = None,
+) -> Attacked:
+    """Run an attack on one batch, round its images to 8 bits, and say which succeed; the model is left as it was found.
 
-    ``model_path`` is ``.../{data set}/{model}.safetensors``: its place names both. ``specification`` holds ``name``,
-    ``method``, ``options`` and optionally ``target``; ``like`` is the attack artefact whose L2 norms a control takes over,
-    ``reference`` the model artefact that an attack with backbone ``reference`` looks through; ``resume`` a file that holds
-    the chunks done so far, so that a killed attack goes on.
-    With ``shard`` (K, N) only the chunks of the K-th of N shards run, from 0, and ``out`` becomes one of the files that
-    :func:`infoadv.shards.gather` joins. Chunks that ran in smaller pieces, because the GPU was out of memory, are in the
-    header as ``pieces``: the size of the largest piece by the number of the chunk.
+    Parameters
+    ----------
+    function
+        The attack (see :mod:`infoadv.attacks`).
+    images, labels, targets, indices, seed
+        As every attack takes them; ``targets`` is None for an untargeted attack.
+    options
+        What else the attack is called with.
+    limits
+        ``linf`` or ``l2``: the budget that rounding keeps to (:func:`round_to_8_bits`).
+    name
+        What errors call the attack.
+    on_pass
+        Called with the counting model before each forward pass.
+
+    Raises
+    ------
+    AttackError
+        The attack returned images that are none, or cannot run as asked.
     """
-    place, count = shard or (0, 1)
-    numbers = shards.chunks_of(place, count, -(-images // chunk))
-    device = torch.device(device)
-    dataset, _ = data.load(data_path)
-    model, model_header = models.load(model_path, device)
-    data_digest = artifacts.file_digest(data_path)
-    if model_header["inputs"].get("data") != data_digest:
-        raise artifacts.ArtifactError(
-            f"{model_path}: was trained on another data set than {data_path}; remove it and run again."
+    with as_found(model):
+        counting = CountingModel(model, len(images), on_pass)
+        result = function(counting, images, labels, indices=indices, seed=seed, targets=targets, **options)
+        adversarial = result.adversarial.detach()
+        if not torch.isfinite(adversarial).all() or adversarial.min() < -1e-6 or adversarial.max() > 1 + 1e-6:
+            raise AttackError(f"{name} returned images outside [0, 1] or not finite; it must clip them.")
+        adversarial = adversarial.clamp(0, 1)
+
+        def is_adversarial(candidates: Tensor) -> Tensor:
+            with torch.no_grad():
+                return margin(model(candidates), labels, targets) > 0
+
+        eight_bit, success, factor = round_to_8_bits(images, adversarial, is_adversarial, **limits)
+        return Attacked(
+            images=eight_bit,
+            success=success,
+            float_images=adversarial,
+            float_success=is_adversarial(adversarial),
+            factor=factor,
+            forwards=counting.forwards,
+            backwards=counting.backwards,
+            first_success=result.first_success.to(images.device),
+            targets=targets,
+            trace=result.trace,
         )
-    inputs: dict[str, str | Path] = {"data": data_path, "model": model_path}
-    selected = select(model, dataset, images, seed, device, str(model_path))
-    norms = None
-    if like is not None:
-        inputs["like"] = like
-        norms = _norms_of(like, selected, dataset)
-    looked_through = None
-    if reference is not None:
-        inputs["reference"] = reference
-        looked_through, _ = models.load(reference, device)
-    attack = plugins.load("attacks", specification["method"])
-
-    header = artifacts.provenance(
-        "attack",
-        specification,
-        inputs=inputs,
-        libraries=("torch", "foolbox", "adv-lib"),
-        device=device.type,
-        seed=seed,
-        chunk=chunk,
-        dataset=Path(model_path).parent.name,
-        model=Path(model_path).stem,
-        estimator=specification.get("estimator", ""),
-    )
-    header_of_shard = shards.header_of_shard(
-        header,
-        place,
-        count,
-        chunks=len(numbers),
-        images=images,
-        threads=torch.get_num_threads(),
-        processor=_processor(device),
-        code=_code_digest(specification["method"], model_header),
-    )
-    # Chunks of another specification, code, input or machine must not meet in one artefact; a commit elsewhere is none.
-    identity = artifacts.canonical_json({**header_of_shard, "commit": None})
-    parts, pieces = _resumed(resume, identity)
-    indices = selected[numbers.start * chunk : numbers.stop * chunk]
-
-    def attack_places(where: np.ndarray, on_pass: Callable[[CountingModel], None]) -> dict[str, np.ndarray]:
-        own_norms = None if norms is None else norms[where]
-        own = (own_norms, looked_through)
-        return _attack_chunk(attack, specification, model, dataset, selected[where], *own, seed, device, on_pass)
-
-    before = min(len(parts) * chunk, len(indices))
-    progress = Progress(len(indices), "images", done=before, note=_success(parts, before))
-    for number in range(len(parts), len(numbers)):
-        # The last chunk is padded with the first images.
-        where = np.arange(numbers[number] * chunk, (numbers[number] + 1) * chunk) % images
-        on_pass = partial(_say_passes, progress, f"chunk {number + 1}/{len(numbers)}")
-        results, size = in_pieces(partial(attack_places, on_pass=on_pass), where)
-        if size < chunk:
-            pieces[str(numbers[number])] = size
-            clear_line()
-            print(
-                f"out of memory with {chunk} images at once: chunk {numbers[number]} ran {size} at a time",
-                file=sys.stderr,
-            )
-        parts.append(shards.join(results))
-        if resume is not None and number + 1 < len(numbers):
-            _save_resume(resume, identity, parts, pieces)
-        done = min((number + 1) * chunk, len(indices))
-        progress.update(done, _success(parts, done))
-    columns = {"index": indices, "label": dataset.y_test[indices], **shards.join(parts, len(indices))}
-    own = header if shard is None else header_of_shard
-    artifacts.save_tensors(out, columns, {**own, **({"pieces": pieces} if pieces else {})})
-    if resume is not None:
-        Path(resume).unlink(missing_ok=True)
-
-
-def _success(parts: list[dict[str, np.ndarray]], count: int) -> str:
-    """Return what the progress says of the first ``count`` images."""
-    return f"success {np.concatenate([part['success'] for part in parts])[:count].mean():.1%}" if parts else ""
-
-
-def _say_passes(progress: Progress, chunk: str, model: CountingModel) -> None:
-    if progress.due():
-        progress.alive(f"{chunk}: {int(model.forwards.max())} forward passes")
-
-
-def _processor(device: torch.device) -> str:
-    """Return what kernels are chosen by: the name of the GPU, or the vector instructions of the CPU."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-
-
-def _code_digest(method: str, model_header: dict[str, Any]) -> str:
-    """Return the digest of the files that the workflow lists as code of this attack (``infoadv.config.attack_code``)."""
-
-    def network(header: dict[str, Any]) -> list[Path]:
-        specification = header["specification"]
-        if "factory" in specification:
-            return factory.sources(specification["factory"])
-        if "architecture" in specification:
-            return [plugins.source_file("models", specification["architecture"])]
-        return [file for member in specification.get("members", ()) for file in network(header["members"][member])]
-
-    return dependencies.digest(
-        plugins.PACKAGE / "device.py", Path(__file__), plugins.source_file("attacks", method), *network(model_header)
-    )
-
-
-def _norms_of(like: str | Path, indices: np.ndarray, dataset: data.Dataset) -> np.ndarray:
-    tensors, _ = artifacts.load_tensors(like, "attack")
-    if not np.array_equal(tensors["index"], indices):
-        raise artifacts.ArtifactError(f"{like}: holds other images than this attack; remove it and run again.")
-    change = tensors["adversarial_8bit"].astype(np.float64) - dataset.x_test[indices]
-    return np.sqrt((change**2).sum((1, 2, 3)) / 255**2).astype(np.float32)
-
-
-def _resumed(resume: str | Path | None, identity: str) -> tuple[list[dict[str, np.ndarray]], dict[str, int]]:
-    if resume is None or not Path(resume).is_file():
-        return [], {}
-    try:
-        tensors, header = artifacts.load_tensors(resume, "resume")
-    except artifacts.ArtifactError:
-        return [], {}
-    if header["specification"] != {"identity": identity}:
-        return [], {}
-    print(f"resumed after {header['chunks']} chunks", file=sys.stderr, flush=True)
-    parts = [
-        {name.split(".", 1)[1]: array for name, array in tensors.items() if name.startswith(f"{number}.")}
-        for number in range(header["chunks"])
-    ]
-    return parts, header["pieces"]
-
-
-def _save_resume(resume: str | Path, identity: str, parts: list[dict[str, np.ndarray]], pieces: dict[str, int]) -> None:
-    tensors = {f"{number}.{name}": array for number, part in enumerate(parts) for name, array in part.items()}
-    header = artifacts.provenance("resume", {"identity": identity}, chunks=len(parts), pieces=pieces)
-    artifacts.save_tensors(resume, tensors, header)

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from infoadv import InfoadvError, artifacts
+from infoadv import artifacts
+from infoadv.execution.errors import InfoadvError
 
 
 class DataError(InfoadvError):

@@ -10,8 +10,8 @@ import torch
 
 from infoadv import artifacts
 from infoadv.attacks import generator
-from infoadv.attacks.jsma import SATURATED
 from infoadv.attacks.noise import noise_of_norm
+from infoadv.attacks.saliency_map import SATURATED
 from infoadv.data import Dataset
 from infoadv.flow.recording import FlowError
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 
 #: Maps with fewer rows or columns hold too few positions for a dependence to be measured.
 SMALLEST_SIDE = 4

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 
 WINDOW = 7
 SIGMA = 1.5

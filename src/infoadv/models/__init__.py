@@ -18,7 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from infoadv import InfoadvError, artifacts, factory, plugins
+from infoadv import artifacts
+from infoadv.execution.errors import InfoadvError
+from infoadv.registry import factories, plugins
 
 #: Classes and pixels a side beyond which no artefact is believed.
 _MAX_CLASSES, _MAX_SIDE = 100_000, 4_096
@@ -89,7 +91,7 @@ def resized(architecture: str, options: dict[str, Any], widths: Sequence[int]) -
 def from_factory(path: str, options: dict[str, Any]) -> nn.Module:
     """Build a user's own model: call ``module:function`` with ``options``. This runs the user's code, and says so."""
     try:
-        model = factory.call(path, options)
+        model = factories.call(path, options)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ModelError(
             f"model factory {path!r} cannot be called ({error}); give 'package.module:function', importable from the "
@@ -153,10 +155,10 @@ def _untrained(header: dict[str, Any], tensors: Mapping[str, np.ndarray], prefix
         )
     if "factory" in specification:
         path = specification["factory"]
-        if not factory.allowed(path):
+        if not factories.allowed(path):
             raise ModelError(
                 f"holds a network that is built by calling {path!r}, which is code; if you trust that code, set "
-                f"{factory.ALLOWED}={path}."
+                f"{factories.ALLOWED}={path}."
             )
         return from_factory(path, specification.get("options", {}))
     options, shape, classes = _checked(specification, header)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 
 SCHEMA = {
     "carlini_wagner": {

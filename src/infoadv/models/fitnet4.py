@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 
 SCHEMA = {
     "fitnet4": {

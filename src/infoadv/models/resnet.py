@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 
 SCHEMA = {
     "resnet": {

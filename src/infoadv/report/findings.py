@@ -19,7 +19,7 @@ import jinja2
 import pandas as pd
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 from infoadv.report import rendering, statistics
 
 #: What no prose may hold: a number with a decimal point or comma, or with a percent sign.

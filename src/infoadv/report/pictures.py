@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from infoadv import InfoadvError, artifacts
+from infoadv import artifacts
+from infoadv.execution.errors import InfoadvError
 
 _SCALES = (1, 2, 3, 5, 10, 20, 30, 50, 100)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from infoadv import InfoadvError, artifacts
+from infoadv import artifacts
+from infoadv.execution.errors import InfoadvError
 from infoadv.report import statistics, style
 
 #: The metric columns of the tables, in their order; a configured metric that is not here comes after them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 
 #: Each layer is scaled until the variance of its output is within this of 1 ...
 TOLERANCE = 0.02

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from infoadv import InfoadvError, models
+from infoadv import models
+from infoadv.execution.errors import InfoadvError
 from infoadv.training.recipes import standard
 
 SCHEMA = {

@@ -11,7 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from infoadv import InfoadvError, artifacts
+from infoadv import artifacts
+from infoadv.execution.errors import InfoadvError
 from infoadv.report import style
 
 _LIMITS = (-0.12, 1.6)

@@ -14,7 +14,8 @@ import pandas as pd
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from infoadv import InfoadvError, artifacts
+from infoadv import artifacts
+from infoadv.execution.errors import InfoadvError
 from infoadv.report import pictures, style
 from infoadv.report.pictures import Example
 from infoadv.report.rows import Attack, attack_of, run_of

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from infoadv import InfoadvError, artifacts
+from infoadv import artifacts
+from infoadv.execution.errors import InfoadvError
 from infoadv.report import pictures, style
 from infoadv.report.pictures import Example, Loaded
 from infoadv.report.rows import Attack, attack_of, ordered, run_of

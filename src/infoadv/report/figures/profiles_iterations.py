@@ -13,7 +13,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 from infoadv.report import curves, flow, statistics, style
 from infoadv.report.rendering import number
 from infoadv.report.rows import attack_of

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 from infoadv.report import curves, flow
 from infoadv.report.rows import attack_of
 

@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 from infoadv.report import labels, statistics, style
 from infoadv.report.rows import Attack, Rows, load, ordered
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 from infoadv.report import statistics
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex, tex_arrow
 from infoadv.report.rows import Attack, Metric, Rows, load

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number
 
 COLUMNS = ("rule", "wildcards", "seconds", "cpu_seconds", "max_rss_mb", "mean_load")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from infoadv import InfoadvError, artifacts
+from infoadv import artifacts
+from infoadv.execution.errors import InfoadvError
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex
 
 COLUMNS = (

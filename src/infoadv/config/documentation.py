@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from infoadv import config, plugins
+from infoadv import config
+from infoadv.registry import plugins
 
 #: What follows this line in config/README.md is written by ``make options``.
 MARKER = "<!-- Written by `make options` from the schemas; do not edit below this line. -->"

@@ -1,8 +1,8 @@
 """The configuration: read, checked, completed, and turned into the list of what runs.
 
 Imports no torch, because every cluster job parses the Snakefile, and the Snakefile starts here. The
-structure is checked against ``workflow/schemas/config.schema.json``, options against what the file that offers a
-method, metric, architecture, recipe or data source declares (:mod:`infoadv.plugins`), then names against each other.
+structure is checked against ``config.schema.json``, options against what the file that offers a
+method, metric, architecture, recipe or data source declares (:mod:`infoadv.registry.plugins`), then names against each other.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from typing import Any
 import jsonschema
 import yaml
 
-from infoadv import factory, plugins, report
 from infoadv.artifacts import canonical_json
-from infoadv.dependencies import code, tree
-from infoadv.study import Study
-from infoadv.untrusted import ConfigError, project_path, require_distinct, require_plain
+from infoadv.config.flow import Study
+from infoadv.config.limits import ConfigError, project_path, require_distinct, require_plain
+from infoadv.registry import plugins
+from infoadv.registry.source_code import tree
 
-SCHEMA_FILE = plugins.PACKAGE.parents[1] / "workflow" / "schemas" / "config.schema.json"
+SCHEMA_FILE = Path(__file__).with_name("config.schema.json")
 
 #: Bytes of the largest file that is read as a configuration.
 _MAX_FILE = 1 << 20
@@ -47,10 +47,7 @@ _Validator = jsonschema.validators.extend(
 @cache
 def structure_schema() -> dict[str, Any]:
     """Return the JSON schema of everything but the options that plugins declare."""
-    try:
-        return json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{SCHEMA_FILE}: no such file; run infoadv from a checkout of the repository.") from error
+    return json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
 
 
 @cache
@@ -857,68 +854,9 @@ def load(path: str | Path) -> Config:
         raise ConfigError(f"{path}: {error}") from error
 
 
-# --- What code a stage depends on ------------------------------------------------------------------------------------
-
-
 def fetchable() -> list[str]:
     """Return the data sources that can be downloaded: those whose file has a function ``fetch``."""
     return [name for name in plugins.schemas("data") if _has_function(plugins.source_file("data", name), "fetch")]
-
-
-def data_code(config: Config, dataset: str) -> list[Path]:
-    """Return the code that the data stage of ``dataset`` runs."""
-    return code(plugins.PACKAGE / "data" / "__init__.py", plugins.source_file("data", config.source(dataset)))
-
-
-def _network_code(config: Config, dataset: str, model: str) -> list[Path]:
-    """Return the files of the architectures that one network consists of: several of an ensemble."""
-    specification = config.models[model][dataset]
-    if "factory" in specification:
-        return factory.sources(specification["factory"])
-    if "architecture" in specification:
-        return [plugins.source_file("models", specification["architecture"])]
-    return [file for member in specification.get("members", ()) for file in _network_code(config, dataset, member)]
-
-
-def training_code(config: Config, dataset: str, model: str) -> list[Path]:
-    """Return the code that makes one network."""
-    specification = config.models[model][dataset]
-    entries = [
-        plugins.PACKAGE / "device.py",
-        plugins.PACKAGE / "training" / "__init__.py",
-        *_network_code(config, dataset, model),
-        *(file for _, other in config.origin(dataset, model) for file in _network_code(config, dataset, other)),
-    ]
-    if "recipe" in specification["training"]:
-        entries.append(plugins.source_file("training", specification["training"]["recipe"]))
-    return code(*entries)
-
-
-def attack_code(config: Config, dataset: str, model: str, attack: str) -> list[Path]:
-    """Return the code that one attack on one network runs."""
-    reference = config.looks_through(attack, dataset)
-    return code(
-        plugins.PACKAGE / "device.py",
-        plugins.PACKAGE / "attacks" / "harness.py",
-        plugins.source_file("attacks", config.attacks[attack].method),
-        *(file for name in (model, reference) if name for file in _network_code(config, dataset, name)),
-    )
-
-
-def gather_code() -> list[Path]:
-    """Return the code that joins the shards of an attack."""
-    return code(plugins.PACKAGE / "shards.py")
-
-
-def metrics_code(config: Config, dataset: str, model: str) -> list[Path]:
-    """Return the code that measures the attacks on one network."""
-    networks = [model, *([config.lpips_reference[dataset]] if config.lpips_reference else [])]
-    return code(
-        plugins.PACKAGE / "device.py",
-        plugins.PACKAGE / "metrics" / "__init__.py",
-        *(plugins.source_file("metrics", name) for name in config.metrics),
-        *(file for network in networks for file in _network_code(config, dataset, network)),
-    )
 
 
 def stage_inputs(kind: str, name: str) -> dict[str, Any]:
@@ -926,45 +864,17 @@ def stage_inputs(kind: str, name: str) -> dict[str, Any]:
 
     Its file says so in a literal ``INPUTS``; without one it is made from the metrics of every attack.
     """
-    path = plugins.PACKAGE / "report" / kind / f"{name}.py"
-    return {"stage": "metrics", **plugins.literal(path, "INPUTS")}
+    return {"stage": "metrics", **plugins.literal(plugins.report_file(kind, name), "INPUTS")}
 
 
 def tables() -> list[str]:
     """Return the tables: one a file of ``infoadv.report.tables``."""
-    return report.names("tables")
+    return plugins.report_names("tables")
 
 
 def figures() -> list[str]:
     """Return the figures: one a file of ``infoadv.report.figures``."""
-    return report.names("figures")
-
-
-def flow_code(config: Config, model: str) -> list[Path]:
-    """Return the code that follows inputs through one network."""
-    assert config.flow is not None
-    return code(
-        plugins.PACKAGE / "device.py",
-        plugins.PACKAGE / "flow" / "__init__.py",
-        *_network_code(config, config.flow.dataset, model),
-    )
-
-
-def table_code(name: str) -> list[Path]:
-    """Return the code that writes one table."""
-    folder = plugins.PACKAGE / "report" / "tables"
-    return code(folder / "__init__.py", folder / f"{name}.py")
-
-
-def figure_code(name: str) -> list[Path]:
-    """Return the code that draws one figure."""
-    folder = plugins.PACKAGE / "report" / "figures"
-    return code(folder / "__init__.py", folder / f"{name}.py")
-
-
-def calibration_code() -> list[Path]:
-    """Return the code of the calibration stage."""
-    return code(plugins.PACKAGE / "device.py", plugins.PACKAGE / "information" / "calibration.py")
+    return plugins.report_names("figures")
 
 
 def as_json(specification: Mapping[str, Any]) -> str:

@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from infoadv import InfoadvError, artifacts, config, layout, plugins
+from infoadv import artifacts, config
 from infoadv.config import Config
-from infoadv.layout import Job
-from infoadv.progress import duration
+from infoadv.execution.errors import InfoadvError
+from infoadv.execution.progress import duration
+from infoadv.pipeline import layout
+from infoadv.pipeline.layout import Job
+from infoadv.registry import plugins
 
 #: Seconds after which a log without a new line counts as silent; one is due every ten, but for steps that count nothing.
 SILENT_AFTER = 60.0

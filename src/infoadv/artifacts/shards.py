@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from infoadv import InfoadvError, artifacts
+from infoadv import artifacts
+from infoadv.execution.errors import InfoadvError
 
 #: What one shard says of itself; in everything else the shards of an attack are alike, its code and not its commit.
 _OF_ONE = frozenset({"shard", "chunks", "payload", "commit", "pieces"})

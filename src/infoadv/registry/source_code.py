@@ -6,12 +6,11 @@ Read from the sources by :mod:`ast`; nothing is imported, so the Snakefile can a
 from __future__ import annotations
 
 import ast
-import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from infoadv import plugins
-from infoadv.artifacts import file_digest
+from infoadv.registry import plugins
 
 
 @cache
@@ -55,10 +54,10 @@ def _imports(path: Path) -> frozenset[Path]:
     return frozenset(files)
 
 
-def code(*entries: Path) -> list[Path]:
+def code(*entries: Path, without: Sequence[Path] = ()) -> list[Path]:
     """Return ``entries`` and every file of this package that they import, directly or through others, sorted.
 
-    These are the code inputs of a rule: editing one of them reruns the rule, editing any other file does not.
+    Imports are not followed into the files and folders ``without``, unless one of the ``entries`` lies there.
     """
     found: set[Path] = set()
     waiting = list(entries)
@@ -66,10 +65,5 @@ def code(*entries: Path) -> list[Path]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting.extend(_imports(path))
+            waiting += [file for file in _imports(path) if not any(file.is_relative_to(part) for part in without)]
     return sorted(found)
-
-
-def digest(*entries: Path) -> str:
-    """Return the digest of what :func:`code` returns: equal for two results that the same code made."""
-    return hashlib.sha256("".join(map(file_digest, code(*entries))).encode()).hexdigest()

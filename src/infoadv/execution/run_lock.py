@@ -15,7 +15,7 @@ import sys
 import uuid
 from pathlib import Path
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 
 LOCK = Path(".snakemake") / "infoadv.lock"
 VARIABLE = "INFOADV_RUN"
@@ -35,7 +35,7 @@ def begin() -> None:
     RunError
         Another run is at work there.
     """
-    from infoadv import locks
+    from infoadv.execution import locks
 
     LOCK.parent.mkdir(exist_ok=True)
     try:

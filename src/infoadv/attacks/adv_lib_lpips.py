@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from infoadv.attacks import AttackError, AttackResult
-from infoadv.attacks.peers import Distance, adv_lib, run_alma
+from infoadv.attacks.adv_lib import Distance, adv_lib, run_alma
 from infoadv.metrics import MetricError
-from infoadv.metrics.lpips import differences, fetch
+from infoadv.metrics.learned import differences, fetch
 from infoadv.metrics.perceptual import enlarge
 
 SCHEMA = {
@@ -46,7 +46,7 @@ SCHEMA = {
 def alexnet_features(device: torch.device) -> nn.Module:
     """Return adv-lib's AlexNet, which takes (N, 3, H, W) in [0, 1] to five maps.
 
-    Its weights are those of ``infoadv.metrics.lpips``, with their digest checked; AttackError where they are neither
+    Its weights are those of ``infoadv.metrics.learned``, with their digest checked; AttackError where they are neither
     there nor to be downloaded.
     """
     try:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from infoadv.attacks import AttackError
+from infoadv.attacks.contract import AttackError
 
 Result = TypeVar("Result")
 

@@ -20,11 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from infoadv.attacks import AttackError, AttackResult, batch_view, draw, margin
-from infoadv.information import kin
+from infoadv.attacks import AttackError, AttackResult, CountingModel, batch_view, draw, margin
+from infoadv.information import visibility_weights
 from infoadv.information.masking import masking_weights, perturbation_information
 from infoadv.information.mine import Mine, draw_normals, draw_pairs, project_pairs
 from infoadv.information.projection import projection_information
+from infoadv.numerics.margins import smooth_margin
+from infoadv.numerics.pixels import on_levels
 
 SCHEMA: dict[str, dict[str, Any]] = {
     "mutual_information": {
@@ -241,7 +243,7 @@ def first_convolution_maps(model: nn.Module, images: Tensor) -> Tensor:
     handle = convolution.register_forward_hook(capture)
     try:
         # Past the counter of passes: this is no pass through the whole network.
-        getattr(model, "model", model)(images)
+        (model.model if isinstance(model, CountingModel) else model)(images)
     except MapsReachedError:
         pass
     finally:
@@ -309,7 +311,7 @@ def _whitening(clean: Tensor, options: dict[str, Any]) -> Tensor:
     if options["estimator"] == "projection":
         return torch.ones_like(clean)
     if options["estimator"] == "weighted_l2":
-        weights = kin.WEIGHTS[options["weights"]](clean)
+        weights = visibility_weights.WEIGHTS[options["weights"]](clean)
     elif options["colour"] == "opponent" and clean.shape[1] == 3:
         raise AttackError("search: decoupled needs colour: rgb (the weights of opponent axes are not diagonal in RGB).")
     else:
@@ -321,13 +323,9 @@ def _objective(clean: Tensor, options: dict[str, Any]) -> Information:
     if options["estimator"] == "projection":
         return lambda perturbed: projection_information(clean, perturbed)
     if options["estimator"] == "weighted_l2":
-        weights = kin.WEIGHTS[options["weights"]](clean)
-        return lambda perturbed: -kin.weighted_l2(clean, perturbed, weights)
+        weights = visibility_weights.WEIGHTS[options["weights"]](clean)
+        return lambda perturbed: -visibility_weights.weighted_l2(clean, perturbed, weights)
     return lambda perturbed: -perturbation_information(clean, perturbed, options["noise"], options["colour"])
-
-
-def _round(images: Tensor) -> Tensor:
-    return (images * 255).round() / 255
 
 
 def _decoupled(
@@ -351,7 +349,7 @@ def _decoupled(
     for step in range(steps):
         perturbed = torch.minimum(torch.maximum(clean + z / root, low), high)
         # The gradient is taken at the rounded image, as if rounding were the identity.
-        seen = (_round(perturbed) if options["quantize"] else perturbed).detach().requires_grad_(True)
+        seen = (on_levels(perturbed) if options["quantize"] else perturbed).detach().requires_grad_(True)
         logits = model(seen)
         margins = margin(logits, labels, targets)
         (gradient,) = torch.autograd.grad(smooth_margin(logits, labels, targets).sum(), seen)
@@ -372,17 +370,6 @@ def _decoupled(
             z = (perturbed - clean) * root + batch_view(size * norm, direction) * direction
             z = z * batch_view(norm / (z.flatten(1).norm(dim=1) + _TINY), z)
     return best, trace
-
-
-def smooth_margin(logits: Tensor, labels: Tensor, targets: Tensor | None) -> Tensor:
-    """Return (N,) the margin with a log-sum-exp in place of its maximum.
-
-    Its gradient has the direction of the cross-entropy's, but not its factor 1 - p, which underflows on confident models.
-    """
-    chosen = labels if targets is None else targets
-    own = logits.gather(1, chosen[:, None]).squeeze(1)
-    others = logits.scatter(1, chosen[:, None], -torch.inf).logsumexp(1)
-    return others - own if targets is None else own - others
 
 
 def _first_norm(margins: Tensor, gradient: Tensor, confidence: float) -> Tensor:

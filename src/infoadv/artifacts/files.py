@@ -23,7 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from infoadv import InfoadvError, __version__, contents, onerun
+from infoadv.artifacts import schemas
+from infoadv.execution import run_lock
+from infoadv.execution.errors import InfoadvError
+from infoadv.execution.version import __version__
 
 #: Raised whenever the layout of an artefact changes, so that an old file is refused instead of misread.
 FORMAT = 2
@@ -72,12 +75,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     # The suffix stays last, because writers choose a format by it.
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}{onerun.PARTIAL}{target.suffix}")
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}{run_lock.PARTIAL}{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            onerun.check()
+            run_lock.check()
             # Renamed before its content is on the disk, a loss of power could leave an empty file of this name.
             with open(temporary, "rb") as handle:
                 os.fsync(handle.fileno())
@@ -210,7 +213,7 @@ def _check_header(path: str | Path, text: str | None, kind: str | None) -> dict[
         )
     if kind is not None and header.get("kind") != kind:
         raise ArtifactError(f"{path}: holds a {header.get('kind')!r} artefact, a {kind!r} artefact is needed here.")
-    _fitting(path, contents.check_header, header)
+    _fitting(path, schemas.check_header, header)
     return header
 
 
@@ -218,7 +221,7 @@ def _fitting(path: str | Path, check: Callable[..., None], *arguments: Any) -> N
     """Call ``check``; name the file where what it holds does not fit its kind."""
     try:
         check(*arguments)
-    except contents.UnfitError as error:
+    except schemas.UnfitError as error:
         raise ArtifactError(f"{path}: {error}; remove it and run again.") from error
 
 
@@ -262,7 +265,7 @@ def load_tensors(path: str | Path, kind: str | None = None) -> tuple[dict[str, n
     header = read_header(path, kind)
     tensors = load_foreign_tensors(path)
     _check_payload(path, header, _payload_digest(tensors))
-    _fitting(path, contents.check_tensors, header["kind"], tensors)
+    _fitting(path, schemas.check_tensors, header["kind"], tensors)
     return tensors, header
 
 
@@ -298,7 +301,7 @@ def load_rows(path: str | Path, kind: str | None = None) -> tuple[Any, dict[str,
     header = read_header(path, kind)
     try:
         with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            _fitting(path, contents.check_table, path, file.metadata, file.schema_arrow)
+            _fitting(path, schemas.check_table, path, file.metadata, file.schema_arrow)
             table = file.read()
             # The metadata that pandas left there is not for us: what somebody else wrote into it decides nothing.
             frame, payload = table.to_pandas(ignore_metadata=True), _rows_digest(table)
@@ -308,7 +311,7 @@ def load_rows(path: str | Path, kind: str | None = None) -> tuple[Any, dict[str,
         raise ArtifactError(f"{path}: truncated or damaged ({error}); remove it and run again.") from error
     if header["format"] != _WITHOUT_DIGESTS:
         _check_payload(path, header, payload)
-    _fitting(path, contents.check_rows, header["kind"], frame)
+    _fitting(path, schemas.check_rows, header["kind"], frame)
     return frame, header
 
 

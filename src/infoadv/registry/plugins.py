@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @cache
@@ -65,3 +65,15 @@ def _lookup(folder: str, name: str) -> str:
     if name not in declared:
         raise InfoadvError(f"infoadv.{folder} has no {name!r}; it has: {', '.join(sorted(declared))}.")
     return declared[name][0]
+
+
+def report_names(kind: str) -> list[str]:
+    """Return what there is of ``kind``, "tables" or "figures": the names of the files in its folder."""
+    return sorted(path.stem for path in (PACKAGE / "report" / kind).glob("[a-z]*.py"))
+
+
+def report_file(kind: str, name: str) -> Path:
+    """Return the file of one table or figure; raise ``InfoadvError`` if there is none of this name."""
+    if name not in report_names(kind):
+        raise InfoadvError(f"no {kind.removesuffix('s')} {name!r}; choose one of: {', '.join(report_names(kind))}.")
+    return PACKAGE / "report" / kind / f"{name}.py"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 
 #: Far more than a configuration needs. Aliases let a YAML file of one page stand for billions of values.
 MAX_VALUES = 20_000

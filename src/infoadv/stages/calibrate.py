@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 
 from infoadv import artifacts
+from infoadv.execution.progress import Progress
 from infoadv.information.mine import measure
 from infoadv.information.projection import projection_information
-from infoadv.progress import Progress
 
 
 def images_at(rhos: list[float]) -> tuple[torch.Tensor, torch.Tensor]:

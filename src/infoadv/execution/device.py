@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from infoadv import InfoadvError
+from infoadv.execution.errors import InfoadvError
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 #: Seconds between two looks for a free GPU.
@@ -97,7 +97,7 @@ def acquire_gpu(name: str) -> str | None:
     global _acquired
     if name == "cpu" or _acquired is not None:
         return _acquired
-    from infoadv import locks
+    from infoadv.execution import locks
 
     gpus = visible_gpus()
     said = False

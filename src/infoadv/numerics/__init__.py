@@ -1,0 +1,1 @@
+"""Arithmetic that several parts share, and that decides numbers: pixels, margins."""
