@@ -7,11 +7,11 @@ import argparse
 import torch
 from common import random_images, random_target, seconds, set_up
 
-from infoadv.attacks.information import mutual_information
+from infoadv.attacks import information
 
 ATTACKS = {
-    "masking": {"estimator": "masking", "search": "decoupled"},
-    "MINE": {"estimator": "mine", "search": "primal_dual"},
+    "masking": {},
+    "mine": {"search": "primal_dual"},
 }
 
 
@@ -30,9 +30,10 @@ def main() -> None:
 
     print("milliseconds per image and step, and relative to the smallest batch")
     for name, options in ATTACKS.items():
+        function = getattr(information, name)
 
-        def attack(size: int, options=options) -> None:
-            mutual_information(
+        def attack(size: int, function=function, options=options) -> None:
+            function(
                 model, images[:size], labels[:size], indices=indices[:size], seed=0, steps=arguments.steps, **options
             )
 

@@ -27,8 +27,8 @@ from infoadv.training import loop
 
 #: Few steps: all steps of an attack cost the same.
 ATTACKS = {
-    "masking": ("mutual_information", {"estimator": "masking", "search": "decoupled", "steps": 10}),
-    "MINE": ("mutual_information", {"estimator": "mine", "search": "primal_dual", "steps": 10}),
+    "masking": ("masking", {"steps": 10}),
+    "MINE": ("mine", {"search": "primal_dual", "steps": 10}),
     "C&W-L2": ("cw_l2", {"steps": 10, "binary_search_steps": 1}),
     "DDN": ("ddn", {"steps": 10}),
     "JSMA": ("jsma", {"gamma": 0.02}),

@@ -8,7 +8,7 @@ import torch
 from common import random_images, random_target, ratio, set_up
 
 from infoadv.attacks import margin
-from infoadv.attacks.information import mutual_information
+from infoadv.attacks.information import masking
 
 
 def main() -> None:
@@ -24,14 +24,12 @@ def main() -> None:
     labels = model(images).argmax(1)
 
     def attack() -> None:
-        mutual_information(
+        masking(
             model,
             images,
             labels,
             indices=torch.arange(len(images)),
             seed=0,
-            estimator="masking",
-            search="decoupled",
             steps=arguments.steps,
         )
 

@@ -1,7 +1,7 @@
 """How `masking` was tuned: forms of the weight, and rules of the search, on images apart from those that are reported.
 
 The images are correctly classified ones from the end of the seeded order, where the reported ones are its beginning. Every
-variant is one loop, the decoupled search of attacks/mutual_information.py written for any positive definite form
+variant is one loop, the decoupled search of attacks/searches.py written for any positive definite form
 delta^T W delta, so that variants differ in what their name says and in nothing else:
 
 - weights of `masking` with a noise floor s_n and a power; plain L2; the kin;

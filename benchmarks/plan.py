@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from infoadv import artifacts, models
 from infoadv.config import Attack, Config
 from infoadv.pipeline import resources
+from infoadv.registry import plugins
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
@@ -34,6 +35,8 @@ NETWORKS = {
         *("deep_conv", "trimmed", "distilled", "ensemble"),
     ],
 }
+#: Methods whose artefacts hold the course of the attack.
+RECORDING = plugins.literals("attacks", "TRACES")
 #: JSMA is counted once.
 LEFT_OUT = {"jsma_regular", "jsma_adaptive"}
 #: Attacks that compute next to nothing beside the passes: what a core sustains in them is the rate of the passes.
@@ -56,15 +59,6 @@ class Job:
     operations: float
     seconds: float
     size: float
-
-    @property
-    def kind(self) -> tuple[str, str, str]:
-        """Return what attacks share that cost alike beside their passes."""
-        return _kind(self.method, self.options)
-
-
-def _kind(method: str, options: dict[str, Any]) -> tuple[str, str, str]:
-    return method, options.get("estimator", ""), options.get("preset", "custom")
 
 
 def operations(model: nn.Module, dataset: str) -> tuple[float, float]:
@@ -142,17 +136,17 @@ def print_attacks(attacks: list[Attack], jobs: list[Job], costs: dict[tuple[str,
     # A job of some seconds is mostly start.
     long = [job for job in jobs if job.seconds > 0.1]
     rate = statistics.median(job.operations / job.seconds for job in long if job.method in PLAIN)
-    beside: dict[tuple[str, str, str], list[float]] = {}
+    beside: dict[str, list[float]] = {}
     for job in long:
         if job.method not in PLAIN:
             extra = (job.seconds - job.operations / rate) / job.forwards
-            beside.setdefault(job.kind, []).append(max(0.0, extra))
+            beside.setdefault(job.method, []).append(max(0.0, extra))
     rows = []
     for attack in attacks:
-        kind = _kind(attack.method, attack.options["cifar10"])
-        # A recipe that was not measured is taken for the dearest with the same estimator.
-        alike = [values for other, values in beside.items() if other[:2] == kind[:2]]
-        extra = statistics.median(beside.get(kind) or max(alike, key=statistics.median, default=[0.0]))
+        # A recipe that was not measured is taken for the dearest of the same file.
+        file = plugins.source_file("attacks", attack.method)
+        alike = [values for other, values in beside.items() if plugins.source_file("attacks", other) == file]
+        extra = statistics.median(beside.get(attack.method) or max(alike, key=statistics.median, default=[0.0]))
         total, counts = 0.0, []
         for (dataset, _), (forward, backward) in costs.items():
             forwards, backwards = passes(attack, dataset, jobs)
@@ -186,9 +180,9 @@ def print_storage(attacks: list[Attack], jobs: list[Job], folders: list[Path], i
     for dataset, names in NETWORKS.items():
         for told, mutual in (("attack with its course", True), ("attack", False)):
             size = statistics.mean(
-                job.size for job in jobs if job.dataset == dataset and (job.method == "mutual_information") == mutual
+                job.size for job in jobs if job.dataset == dataset and (job.method in RECORDING) == mutual
             )
-            files = len(names) * sum((attack.method == "mutual_information") == mutual for attack in attacks)
+            files = len(names) * sum((attack.method in RECORDING) == mutual for attack in attacks)
             print(f"| {dataset}, {told} | {size:,.0f} | {files} | {size * files * images / 1e9:.1f} |")
     sizes, times = [], []
     for folder in folders:

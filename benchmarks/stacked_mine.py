@@ -12,11 +12,11 @@ import argparse
 import torch
 from common import random_images, random_target, ratio, set_up
 
-from infoadv.attacks.information import mutual_information
+from infoadv.attacks.information import mine, uae_projection
 
 RECIPES = {
-    "default": {"estimator": "mine", "search": "primal_dual"},
-    "follow-up (500 x 128)": {"preset": "uae_projection"},
+    "default": (mine, {"search": "primal_dual"}),
+    "follow-up (500 x 128)": (uae_projection, {}),
 }
 
 
@@ -36,11 +36,11 @@ def main() -> None:
 
     print(f"{arguments.images} MNIST-sized images, Carlini and Wagner's network, seconds a step for all images")
     print(f"{'recipe':24s}{'one at a time':>16s}{'stacked':>12s}{'ratio':>10s}")
-    for name, options in RECIPES.items():
+    for name, (function, options) in RECIPES.items():
 
-        def attack(first: int, last: int, options=options) -> None:
+        def attack(first: int, last: int, function=function, options=options) -> None:
             part = slice(first, last)
-            mutual_information(
+            function(
                 model,
                 images[part],
                 labels[part],

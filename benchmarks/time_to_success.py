@@ -20,7 +20,7 @@ from infoadv.attacks.harness import round_to_8_bits, select, to_images
 from infoadv.registry import plugins
 
 SETTINGS = {
-    "masking": ("mutual_information", {"estimator": "masking", "search": "decoupled", "steps": 90}),
+    "masking": ("masking", {}),
     "C&W-L2": ("cw_l2", {"steps": 100, "binary_search_steps": 5, "step_size": 0.03}),
     "ALMA-SSIM": ("alma_ssim", {"steps": 300}),
 }

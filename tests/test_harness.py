@@ -13,7 +13,7 @@ from infoadv import InfoadvError, artifacts, data, models
 from infoadv.artifacts import ArtifactError, shards
 from infoadv.attacks import AttackError, AttackResult, CountingModel, generator, harness, margin
 from infoadv.attacks.foolbox import cw_l2
-from infoadv.attacks.information import mutual_information
+from infoadv.attacks.information import masking
 from infoadv.numerics.pixels import to_images
 from infoadv.registry import plugins
 from infoadv.stages import attack as attack_stage
@@ -185,7 +185,6 @@ def test_the_header(attack, tmp_path):
     assert header["specification"]["method"] == "tight"
     assert header["seed"] == 2
     assert header["chunk"] == 4
-    assert header["estimator"] == ""
     data_path, model_path = attack.inputs[3]
     assert header["inputs"] == {
         "data": artifacts.file_digest(data_path),
@@ -357,7 +356,7 @@ def test_rounding_stays_in_the_l2_budget():
     [
         ("pgd_l2", {"epsilon": 2}, {"l2": 2.0}),
         ("pgd_linf", {"epsilon": 0.1}, {"linf": 0.1}),
-        ("mutual_information", {"epsilon": 1.0}, {"linf": 1.0}),
+        ("masking", {"epsilon": 1.0}, {"linf": 1.0}),
         ("fgsm", {"epsilon": "smallest"}, {}),
         ("ddn", {"steps": 3}, {}),
     ],
@@ -484,7 +483,7 @@ def test_a_resume_file_that_is_of_no_use_is_ignored(attack, tmp_path, capsys, ki
     "method",
     [
         partial(cw_l2, steps=25, binary_search_steps=3),
-        partial(mutual_information, estimator="masking", search="decoupled", steps=40),
+        partial(masking, steps=40),
     ],
     ids=["cw_l2", "masking"],
 )
@@ -533,7 +532,13 @@ def test_counting_model_counts_per_image():
     torch.autograd.grad(model(images).sum(), model.model[1].weight)
     assert model.forwards.tolist() == [2] * 4
     assert model.backwards.tolist() == [1] * 4
-    assert not model.training
+
+
+def test_counting_model_is_in_the_mode_of_its_model():
+    for training in (True, False):
+        inner = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout()).train(training)
+        assert CountingModel(inner, 2).training is training
+        assert inner[1].training is training
 
 
 def test_counting_model_counts_stacked_copies_and_repeated_backwards():

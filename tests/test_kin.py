@@ -68,7 +68,7 @@ def test_weights_are_finite_and_charge_flat_regions_more(name):
     assert torch.isfinite(weights).all()
     assert weights[..., 2:6].mean() > 2 * weights[..., 10:14].mean()
     change = torch.full_like(clean, 0.1)
-    assert visibility_weights.weighted_l2(clean, clean + change, weights).item() == pytest.approx(
+    assert visibility_weights.weighted_norm(clean, clean + change, weights).item() == pytest.approx(
         0.01 * weights.sum().item(), rel=1e-4
     )
     assert math.isfinite(weights.sum())

@@ -55,7 +55,6 @@ def write_attack(path, data_path, model_path, *, count=COUNT, seed=0, **changed)
         inputs={"data": data_path, "model": model_path},
         dataset="toy",
         model="small",
-        estimator="",
     )
     artifacts.save_tensors(path, tensors | changed, header)
     return path
@@ -93,12 +92,10 @@ def test_rows(files):
     arrays, _ = artifacts.load_tensors(files["attack"])
     dataset, _ = data.load(files["data"])
     assert list(frame.columns) == [
-        *("dataset", "model", "attack", "estimator", "index", "label", "prediction", "success_float", "success"),
+        *("dataset", "model", "attack", "index", "label", "prediction", "success_float", "success"),
         *("margin", "first_success", "forwards", "backwards", "l2", "ssim", "ciede2000", "lpips_reference"),
     ]
-    assert frame[["dataset", "model", "attack", "estimator"]].drop_duplicates().to_numpy().tolist() == [
-        ["toy", "small", "noise", ""]
-    ]
+    assert frame[["dataset", "model", "attack"]].drop_duplicates().to_numpy().tolist() == [["toy", "small", "noise"]]
     for key in ("index", "label", "first_success", "forwards", "backwards"):
         np.testing.assert_array_equal(frame[key], arrays[key])
 

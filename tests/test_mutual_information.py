@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from infoadv.attacks import AttackError, CountingModel, margin
-from infoadv.attacks.information import PRESETS, SCHEMA, _whitening, mutual_information, resolve_options
+from infoadv.attacks import AttackError, CountingModel, information, margin
 from infoadv.information.masking import masking_weights, perturbation_information
 from linear import linear_problem
 
@@ -53,8 +52,8 @@ def steep_problem(*args, seed):
     return problem
 
 
-def run(model, images, labels, **options):
-    return mutual_information(model, images, labels, indices=torch.arange(len(images)), seed=0, **options)
+def run(model, images, labels, *, estimator, **options):
+    return getattr(information, estimator)(model, images, labels, **options)
 
 
 @pytest.mark.parametrize("name", list(QUICK))
@@ -67,7 +66,7 @@ def test_every_estimator_and_search_succeeds_inside_the_box(name, channels):
     assert (result.first_success >= 0).all()
     assert result.adversarial.min() >= 0
     assert result.adversarial.max() <= 1
-    chosen = resolve_options(QUICK[name])
+    chosen = {"search": "binary"} | QUICK[name]
     rounds = chosen["search_steps"] if chosen["search"] == "binary" else 1
     assert (counting.forwards == rounds * chosen["steps"]).all()
     assert (counting.backwards == rounds * chosen["steps"]).all()
@@ -141,7 +140,7 @@ def test_an_image_alone_and_in_another_order_gives_the_same_distance():
     for name in ("masking decoupled", "mine binary"):
 
         def distances(order, options=QUICK[name]):
-            result = mutual_information(model, images[order], labels[order], indices=indices[order], seed=1, **options)
+            result = run(model, images[order], labels[order], indices=indices[order], seed=1, **options)
             return (result.adversarial - images[order]).flatten(1).norm(dim=1)
 
         together = distances(torch.arange(6))
@@ -182,14 +181,30 @@ def test_impossible_combinations_say_what_to_do():
         run(problem.model, problem.images, problem.labels, estimator="mine", batch="conv", steps=2)
 
 
-def test_presets_name_known_options():
-    for preset, options in PRESETS.items():
-        assert set(options) <= set(SCHEMA["mutual_information"])
-        assert resolve_options({"preset": preset, "steps": 3})["steps"] == 3
-        assert resolve_options({"preset": preset})["samples"] == 500
+@pytest.mark.parametrize("name", ["uae_projection", "uae_conv", "uae_binary"])
+def test_recipes_of_the_follow_up_run_and_can_be_shortened(name):
+    model, images, labels = conv_problem(2)
+    counting = CountingModel(model, len(images))
+    extra = {"search_steps": 2} if name == "uae_binary" else {}
+    result = run(counting, images, labels, estimator=name, steps=5, **extra)
+    assert (counting.forwards == 5 * extra.get("search_steps", 1)).all()
+    assert result.adversarial.shape == images.shape
+    assert (result.adversarial != images).flatten(1).any(1).all()
 
 
-def test_whitening_of_plain_l2_is_flat():
-    _, images, _ = conv_problem()
-    options = resolve_options({"estimator": "masking", "exponent": 0.0})
-    assert torch.allclose(_whitening(images, options), torch.ones_like(images))
+def test_without_indices_and_seed_an_attack_takes_the_first_places_and_seed_0():
+    model, images, labels = conv_problem(3)
+    options = QUICK["mine binary"]
+    plain = run(model, images, labels, **options)
+    told = run(model, images, labels, indices=torch.arange(3), seed=0, **options)
+    other = run(model, images, labels, indices=torch.arange(3), seed=1, **options)
+    assert torch.equal(plain.adversarial, told.adversarial)
+    assert not torch.equal(plain.adversarial, other.adversarial)
+
+
+def test_masking_with_exponent_0_steps_like_the_closed_form():
+    model, images, labels = conv_problem()
+    ours = run(model, images, labels, estimator="masking", exponent=0.0, steps=2)
+    theirs = run(model, images, labels, estimator="projection", steps=2)
+    # The first step comes before any ranking of iterates.
+    assert torch.allclose(ours.trace["margin"][:, 1], theirs.trace["margin"][:, 1], atol=1e-4)

@@ -114,7 +114,7 @@ def test_home_is_known_by_estimator_and_method_not_by_the_name_of_the_attack(tmp
         metrics(tmp_path, "mine", [True] * 3, l2=1.0, perturbation_information=3.0),
         metrics(tmp_path, "ddn", [True] * 3, l2=2.0),
     ]
-    entries = {"mine": {"method": "ddn"}, "ddn": {"method": "mutual_information"}}
+    entries = {"mine": {"method": "ddn"}, "ddn": {"method": "masking"}}
     tables.write("quality", inputs, specification("mine", **entries), tmp_path)
     markdown = (tmp_path / "quality.md").read_text()
     assert "**1.000**\u2020" in markdown

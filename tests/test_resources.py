@@ -18,12 +18,10 @@ def paper(**changes):
     return Config({**values, **changes})
 
 
-def test_the_passes_of_a_named_recipe_are_those_it_runs_with():
-    from infoadv.attacks import information
-
-    for name in information.PRESETS:
-        resolved = information.resolve_options({"preset": name})
-        assert resources.passes({"preset": name}) == resources.passes({**resolved, "preset": "custom"})
+def test_the_passes_of_a_recipe_are_those_of_its_defaults():
+    attacks = paper().attacks
+    assert resources.passes(attacks["mi_uae_conv"].options["mnist"]) == 1000
+    assert resources.passes(attacks["mi_uae_binary"].options["mnist"]) == 9000
 
 
 def test_passes_are_not_fewer_than_those_of_the_attacks():

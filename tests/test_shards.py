@@ -27,9 +27,8 @@ from infoadv.stages import attack as attack_stage
 DDN = {"name": "ddn", "method": "ddn", "target": "untargeted", "options": {"steps": 5}}
 MASKING = {
     "name": "masking",
-    "method": "mutual_information",
-    "estimator": "masking",
-    "options": {"estimator": "masking", "search": "decoupled", "steps": 4},
+    "method": "masking",
+    "options": {"steps": 4},
 }
 NOISE = {"name": "noise", "method": "gaussian_noise", "options": {"like": "ddn"}}
 
@@ -261,7 +260,7 @@ def test_shards_are_no_part_of_the_specification():
         "chunk": 2,
         "datasets": {"digits": {"source": "digits"}},
         "models": {"small": {"architecture": "small_cnn"}},
-        "attacks": {"ddn": {"method": "ddn"}, "masking": {"method": "mutual_information", "shards": 9}},
+        "attacks": {"ddn": {"method": "ddn"}, "masking": {"method": "masking", "shards": 9}},
         "sweeps": {"masking": {"option": "confidence", "values": [1]}},
         "metrics": {"l2": {}},
     }

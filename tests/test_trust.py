@@ -17,7 +17,7 @@ import yaml
 from safetensors.numpy import save_file
 
 import toys
-from infoadv import InfoadvError, artifacts, cli, models, report
+from infoadv import InfoadvError, artifacts, cli, models
 from infoadv.config import Config, ConfigError
 from infoadv.config.limits import MAX_ITEMS, project_path
 from infoadv.models import ModelError
@@ -132,7 +132,7 @@ def test_a_module_is_loaded_by_a_name_on_the_list_alone(name):
             plugins.load(folder, name)
     for kind in ("tables", "figures"):
         with pytest.raises(InfoadvError):
-            report.load(kind, name)
+            plugins.module(kind, name)
 
 
 @pytest.mark.parametrize("label", ["=HYPERLINK(1)", "+1", "-1", "@x", "two\nlines", "bell\a", "x" * 101, ""])
@@ -327,11 +327,9 @@ NEEDS = {
 EXPLAINED = {
     ("registry/factories.py", "import_module"): "model.factory, which is documented as code",
     ("registry/plugins.py", "import_module"): "files of the package, looked up in the list of what they declare",
-    ("report/__init__.py", "import_module"): "files of the package, looked up in the list of them",
-    ("models/__init__.py", "import_module"): "the same, through plugins.source_file",
-    ("stages/train.py", "import_module"): "the module of a recipe that plugins.load returned",
+    ("__init__.py", "import_module"): "modules of the package that the file itself names",
+    ("registry/plugins.py", "spec_from_file_location"): "files of a plugin folder, which is documented as code",
     ("attacks/adv_lib.py", "import_module"): "modules of adv-lib that the file itself names",
-    ("cli.py", "import_module"): "the same, through plugins.source_file",
     ("metrics/perceptual.py", "import_module"): "modules of piq that the file itself names",
 }
 

@@ -62,23 +62,16 @@ def _prepared_device(arguments: argparse.Namespace) -> str:
     return device.resolve(arguments.device)
 
 
-def _module(folder: str, name: str) -> Any:
-    from importlib import import_module
-
-    from infoadv.registry import plugins
-
-    return import_module(f"infoadv.{folder}.{plugins.source_file(folder, name).stem}")
-
-
 # --- Stages ----------------------------------------------------------------------------------------------------------
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
     from infoadv import config
+    from infoadv.registry import plugins
 
     if arguments.source == "lpips":
         for backbone in arguments.backbone:
-            print(_module("metrics", "lpips").fetch(backbone))
+            print(plugins.module("metrics", "lpips").fetch(backbone))
         return
     if arguments.source not in config.fetchable():
         raise InfoadvError(
@@ -86,7 +79,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
         )
     if arguments.root is None:
         raise InfoadvError("--root is needed: the folder to download into.")
-    _module("data", arguments.source).fetch(Path(arguments.root))
+    plugins.module("data", arguments.source).fetch(Path(arguments.root))
 
 
 def _data(arguments: argparse.Namespace) -> None:

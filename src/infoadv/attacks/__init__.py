@@ -1,10 +1,15 @@
 """Attacks: functions from a model, images and labels to adversarial images.
 
-An attack is a file with a literal ``SCHEMA`` and a function of the same name,
+``from infoadv.attacks import masking, ddn`` gives the bare functions, :func:`names` lists them, and :func:`infoadv.attack` runs
+one by its name and rounds its images to 8 bits.
 
-    method(model, images, labels, *, indices, seed, targets=None, **options) -> AttackResult
+An attack is a file with a literal ``SCHEMA`` that names it and a function of the same name,
 
-where an option with a default has it in both places, the literal and the signature.
+    method(model, images, labels, *, targets=None, indices=None, seed=0, **options) -> AttackResult
+
+whose keyword arguments are its options: their types and defaults stand in the signature, their bounds and descriptions in
+``SCHEMA``, or in ``options.py`` where several attacks share them. A literal ``OPTIMISES`` names the metrics that an attack
+minimises or is bounded in, which therefore cannot judge it.
 
 ``images`` are float32 (N, C, H, W) in [0, 1], ``labels`` int64 (N,), ``indices`` int64 (N,) the places of the images in
 the test part of the data set, ``targets`` int64 (N,) or None for an untargeted attack. All randomness comes from
@@ -14,7 +19,50 @@ business: :mod:`infoadv.attacks.harness` does that. An attack whose option ``bac
 as ``reference``.
 """
 
-from infoadv.attacks.contract import AttackError, AttackResult, CountingModel, draw, generator
-from infoadv.numerics.margins import batch_view, margin
+from __future__ import annotations
 
-__all__ = ["AttackError", "AttackResult", "CountingModel", "batch_view", "draw", "generator", "margin"]
+import functools
+from typing import Any
+
+from infoadv.attacks.contract import AttackError, AttackResult, CountingModel, draw, generator, places
+from infoadv.numerics.margins import batch_view, margin
+from infoadv.registry import plugins
+
+__all__ = [
+    "AttackError",
+    "AttackResult",
+    "CountingModel",
+    "batch_view",
+    "draw",
+    "generator",
+    "margin",
+    "names",
+    "places",
+]
+
+
+def names() -> list[str]:
+    """Return the attacks that there are, those of plugin folders included."""
+    return plugins.names("attacks")
+
+
+def __getattr__(name: str) -> Any:
+    """Return the attack ``name`` as a function that leaves the model as it found it; its file is imported now."""
+    if name.startswith("_") or name not in names():
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; attacks are {', '.join(names())}")
+    from infoadv.attacks.harness import as_found
+
+    function = plugins.load("attacks", name)
+
+    @functools.wraps(function)
+    def attack(model: Any, *arguments: Any, **options: Any) -> AttackResult:
+        with as_found(model):
+            return function(model, *arguments, **options)
+
+    # Found here from now on; it also takes the place of a submodule of this name.
+    globals()[name] = attack
+    return attack
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *names()})

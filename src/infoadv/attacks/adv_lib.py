@@ -37,143 +37,60 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from infoadv.attacks import AttackError, AttackResult, batch_view, generator, margin
+from infoadv.attacks.contract import AttackError, AttackResult, image_generators
 from infoadv.attacks.gradients import ExactCrossEntropy, fill_vanishing, input_gradients_only
+from infoadv.numerics.margins import batch_view, margin
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "alma_l2": {
-        "steps": {"type": "integer", "minimum": 2, "default": 300, "description": "gradient steps"},
-        "first_distance": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 0.1,
-            "description": "distance that the first step covers, in L2",
-        },
-        "smoothing": {
-            "type": "number",
-            "minimum": 0,
-            "exclusiveMaximum": 1,
-            "default": 0.9,
-            "description": "of the gradient and of the multiplier, by moving averages; 0.5 for 100 steps",
-        },
+        "steps": {"minimum": 2, "description": "gradient steps"},
+        "first_distance": {"exclusiveMinimum": 0, "description": "distance that the first step covers, in L2"},
     },
     "alma_ssim": {
-        "steps": {"type": "integer", "minimum": 2, "default": 300, "description": "gradient steps"},
-        "first_distance": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 0.0001,
-            "description": "distance that the first step covers, in 1 - SSIM",
-        },
-        "smoothing": {
-            "type": "number",
-            "minimum": 0,
-            "exclusiveMaximum": 1,
-            "default": 0.9,
-            "description": "of the gradient and of the multiplier, by moving averages; 0.5 for 100 steps",
-        },
+        "steps": {"minimum": 2, "description": "gradient steps"},
+        "first_distance": {"exclusiveMinimum": 0, "description": "distance that the first step covers, in 1 - SSIM"},
     },
     "alma_ciede2000": {
-        "steps": {"type": "integer", "minimum": 2, "default": 300, "description": "gradient steps"},
+        "steps": {"minimum": 2, "description": "gradient steps"},
         "first_distance": {
-            "type": "number",
             "exclusiveMinimum": 0,
-            "default": 0.05,
             "description": "distance that the first step covers, in CIEDE2000 (L2 norm over pixels)",
-        },
-        "smoothing": {
-            "type": "number",
-            "minimum": 0,
-            "exclusiveMaximum": 1,
-            "default": 0.9,
-            "description": "of the gradient and of the multiplier, by moving averages; 0.5 for 100 steps",
         },
     },
     "perc_al": {
-        "steps": {
-            "type": "integer",
-            "minimum": 1,
-            "default": 300,
-            "description": "gradient steps, each with a second forward pass on the rounded image",
-        },
+        "steps": {"minimum": 1, "description": "gradient steps, each with a second forward pass on the rounded image"},
         "step_size": {
-            "type": "number",
             "exclusiveMinimum": 0,
-            "default": 1.0,
             "description": "first step, in L2, along the gradient of the cross-entropy",
         },
         "colour_step_size": {
-            "type": "number",
             "exclusiveMinimum": 0,
-            "default": 0.5,
             "description": "first step, in L2, against the gradient of the colour difference",
         },
     },
     "fmn_l2": {
-        "steps": {"type": "integer", "minimum": 2, "default": 100, "description": "gradient steps"},
-        "step_size": {"type": "number", "exclusiveMinimum": 0, "default": 1.0, "description": "first step, in L2"},
+        "steps": {"minimum": 2, "description": "gradient steps"},
+        "step_size": {"exclusiveMinimum": 0, "description": "first step, in L2"},
         "gamma": {
-            "type": "number",
             "exclusiveMinimum": 0,
             "exclusiveMaximum": 1,
-            "default": 0.05,
             "description": "share by which the norm first shrinks after a success and grows after a failure",
         },
     },
     "fmn_linf": {
-        "steps": {"type": "integer", "minimum": 2, "default": 100, "description": "gradient steps"},
-        "step_size": {"type": "number", "exclusiveMinimum": 0, "default": 1.0, "description": "first step, in L2"},
+        "steps": {"minimum": 2, "description": "gradient steps"},
+        "step_size": {"exclusiveMinimum": 0, "description": "first step, in L2"},
         "gamma": {
-            "type": "number",
             "exclusiveMinimum": 0,
             "exclusiveMaximum": 1,
-            "default": 0.05,
             "description": "share by which the norm first shrinks after a success and grows after a failure",
         },
     },
     "cw_l2_adv_lib": {
-        "steps": {"type": "integer", "minimum": 2, "default": 100, "description": "Adam steps for each constant c"},
-        "binary_search_steps": {
-            "type": "integer",
-            "minimum": 1,
-            "default": 9,
-            "description": "constants c tried per image",
-        },
-        "step_size": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 0.1,
-            "description": "Adam's learning rate in tanh space; at 0.01 a black pixel needs hundreds of steps to move",
-        },
-        "confidence": {
-            "type": "number",
-            "minimum": 0,
-            "default": 0.0,
-            "description": "margin of the logits that counts as success",
-        },
-        "initial_const": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 1.0,
-            "description": "first constant c, times 10 until an image succeeds, then bisected; a small one misleads the search",
-        },
+        "steps": {"minimum": 2, "description": "Adam steps for each constant c"},
+        "confidence": {"minimum": 0, "description": "margin of the logits that counts as success"},
     },
-    "ddn_adv_lib": {
-        "steps": {"type": "integer", "minimum": 2, "default": 100, "description": "gradient steps"},
-        "initial_norm": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 1.0,
-            "description": "first L2 norm of the perturbation",
-        },
-        "gamma": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "exclusiveMaximum": 1,
-            "default": 0.05,
-            "description": "share by which the norm shrinks after a success and grows after a failure",
-        },
-    },
+    "ddn_adv_lib": {"steps": {"minimum": 2, "description": "gradient steps"}},
 }
 
 #: A distance (N,) of perturbed images (N, C, H, W) from the clean ones.
@@ -235,7 +152,7 @@ class _Watched(nn.Module):
         self.distance = torch.full((len(images),), torch.inf, device=images.device)
         self.attempt = images
         self.attempt_margin = torch.full_like(self.distance, -torch.inf)
-        self.eval()
+        self.training = model.training
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of ``images`` and remember what matters about them."""
@@ -295,7 +212,7 @@ def run_alma(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
+    indices: Tensor | None,
     seed: int,
     targets: Tensor | None,
     steps: int,
@@ -309,7 +226,7 @@ def run_alma(
     target: AttackError where there are fewer.
     """
     library = adv_lib("attacks.augmented_lagrangian")
-    generators = [generator(seed, int(index)) for index in indices]
+    generators = image_generators(indices, images, seed)
     watched = _Watched(
         model,
         images,
@@ -367,9 +284,9 @@ def alma_l2(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     steps: int = 300,
     first_distance: float = 0.1,
     smoothing: float = 0.9,
@@ -395,9 +312,9 @@ def alma_ssim(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     steps: int = 300,
     first_distance: float = 0.0001,
     smoothing: float = 0.9,
@@ -423,9 +340,9 @@ def alma_ciede2000(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     steps: int = 300,
     first_distance: float = 0.05,
     smoothing: float = 0.9,
@@ -458,9 +375,9 @@ def perc_al(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     steps: int = 300,
     step_size: float = 1.0,
     colour_step_size: float = 0.5,
@@ -477,7 +394,7 @@ def perc_al(
         watched,
         labels if targets is None else targets,
         sign=1.0 if targets is None else -1.0,
-        generators=[generator(seed, int(index)) for index in indices],
+        generators=image_generators(indices, images, seed),
     )
     with input_gradients_only(model):
         adversarial = library.perc_al(
@@ -533,9 +450,9 @@ def fmn_l2(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     steps: int = 100,
     step_size: float = 1.0,
     gamma: float = 0.05,
@@ -552,9 +469,9 @@ def fmn_linf(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     steps: int = 100,
     step_size: float = 1.0,
     gamma: float = 0.05,
@@ -568,9 +485,9 @@ def cw_l2_adv_lib(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     steps: int = 100,
     binary_search_steps: int = 9,
     step_size: float = 0.1,
@@ -601,9 +518,9 @@ def ddn_adv_lib(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     steps: int = 100,
     initial_norm: float = 1.0,
     gamma: float = 0.05,
@@ -618,7 +535,7 @@ def ddn_adv_lib(
         watched,
         labels if targets is None else targets,
         sign=1.0 if targets is None else -1.0,
-        generators=[generator(seed, int(index)) for index in indices],
+        generators=image_generators(indices, images, seed),
     )
     with input_gradients_only(model):
         library.ddn(

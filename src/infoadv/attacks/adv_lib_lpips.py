@@ -11,33 +11,23 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from infoadv.attacks import AttackError, AttackResult
 from infoadv.attacks.adv_lib import Distance, adv_lib, run_alma
+from infoadv.attacks.contract import AttackError, AttackResult
 from infoadv.metrics import MetricError
 from infoadv.metrics.learned import differences, fetch
 from infoadv.metrics.perceptual import enlarge
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "alma_lpips": {
         "backbone": {
             "enum": ["alex", "reference"],
-            "default": "alex",
-            "description": "network whose activations are compared: AlexNet (downloaded), or `reference`, the network that "
-            "metrics.lpips.reference names, or else the only one that nobody attacks",
+            "description": "network whose activations are compared: AlexNet (downloaded), or `reference`, the network "
+            "that metrics.lpips.reference names, or else the only one that nobody attacks",
         },
-        "steps": {"type": "integer", "minimum": 2, "default": 300, "description": "gradient steps"},
+        "steps": {"minimum": 2, "description": "gradient steps"},
         "first_distance": {
-            "type": "number",
             "exclusiveMinimum": 0,
-            "default": 0.01,
             "description": "distance that the first step covers, in LPIPS (not squared)",
-        },
-        "smoothing": {
-            "type": "number",
-            "minimum": 0,
-            "exclusiveMaximum": 1,
-            "default": 0.9,
-            "description": "of the gradient and of the multiplier, by moving averages; 0.5 for 100 steps",
         },
     }
 }
@@ -91,9 +81,9 @@ def alma_lpips(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     backbone: str = "alex",
     reference: nn.Module | None = None,
     steps: int = 300,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from infoadv.attacks import batch_view
+from infoadv.numerics.margins import batch_view
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,16 @@ def draw(sample: Callable[..., Tensor], shape: tuple[int, ...], seed: int, indic
     return torch.stack([sample(shape, generator=generator(seed, int(index))) for index in indices])
 
 
+def places(indices: Tensor | None, images: Tensor) -> Tensor:
+    """Return ``indices`` (N,), or 0, 1, ... where an attack was called without them."""
+    return torch.arange(len(images)) if indices is None else indices
+
+
+def image_generators(indices: Tensor | None, images: Tensor, seed: int) -> list[torch.Generator]:
+    """Return the random generator of each image (:func:`generator`)."""
+    return [generator(seed, int(index)) for index in places(indices, images)]
+
+
 class CountingModel(nn.Module):
     """Calls a model and counts, per image of the batch, its forward and backward passes.
 
@@ -59,7 +69,8 @@ class CountingModel(nn.Module):
         self.model, self.on_pass = model, on_pass
         self.forwards = torch.zeros(size, dtype=torch.int64)
         self.backwards = torch.zeros(size, dtype=torch.int64)
-        self.eval()
+        # Libraries ask the model that they are given, not those inside it.
+        self.training = model.training
 
     def forward(self, images: Tensor) -> Tensor:
         # A library may stack several copies of the batch into one call.

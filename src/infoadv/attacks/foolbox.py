@@ -27,162 +27,51 @@ from foolbox.attacks import DDNAttack, L2CarliniWagnerAttack, L2DeepFoolAttack
 from foolbox.attacks.gradient_descent_base import L2BaseGradientDescent, LinfBaseGradientDescent
 from torch import Tensor, nn
 
-from infoadv.attacks import AttackError, AttackResult, batch_view, draw, generator, margin
 from infoadv.attacks.budget import smallest_budget
+from infoadv.attacks.contract import AttackError, AttackResult, draw, image_generators, places
 from infoadv.attacks.gradients import ExactCrossEntropy, input_gradients_only
+from infoadv.numerics.margins import batch_view, margin
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "fgsm": {
         "epsilon": {
             "anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": 1}, {"const": "smallest"}],
-            "default": "smallest",
             "description": "Linf budget, of the [0, 1] range; smallest: the least that succeeds, searched per image",
-        },
-        "trials": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": 64,
-            "default": 12,
-            "description": "budgets tried per image where epsilon is smallest (12: within about 0.5 %)",
-        },
+        }
     },
     "bim": {
         "epsilon": {
             "anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": 1}, {"const": "smallest"}],
-            "default": "smallest",
             "description": "Linf budget, of the [0, 1] range; smallest: the least that succeeds, searched per image",
-        },
-        "steps": {"type": "integer", "minimum": 1, "default": 10, "description": "gradient steps"},
-        "relative_step": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 0.2,
-            "description": "length of a step as a share of epsilon",
         },
         "absolute_step": {
             "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}],
-            "default": None,
             "description": "length of a step, of the [0, 1] range, in place of relative_step (1/255 in the paper)",
-        },
-        "trials": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": 64,
-            "default": 12,
-            "description": "budgets tried per image where epsilon is smallest (12: within about 0.5 %)",
         },
     },
     "pgd_linf": {
         "epsilon": {
             "anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": 1}, {"const": "smallest"}],
-            "default": "smallest",
             "description": "Linf budget, of the [0, 1] range; smallest: the least that succeeds, searched per image",
-        },
-        "steps": {"type": "integer", "minimum": 1, "default": 40, "description": "gradient steps"},
-        "relative_step": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 0.1,
-            "description": "length of a step as a share of epsilon",
-        },
-        "random_start": {
-            "type": "boolean",
-            "default": True,
-            "description": "start at a uniform random point of the ball instead of at the image",
-        },
-        "trials": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": 64,
-            "default": 12,
-            "description": "budgets tried per image where epsilon is smallest (12: within about 0.5 %)",
-        },
+        }
     },
     "pgd_l2": {
         "epsilon": {
             "norm": "l2",
             "anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "smallest"}],
-            "default": "smallest",
             "description": "L2 budget over all values of an image; smallest: the least that succeeds, per image",
-        },
-        "steps": {"type": "integer", "minimum": 1, "default": 40, "description": "gradient steps"},
-        "relative_step": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 0.1,
-            "description": "length of a step as a share of epsilon",
-        },
-        "random_start": {
-            "type": "boolean",
-            "default": True,
-            "description": "start at a uniform random point of the ball instead of at the image",
-        },
-        "trials": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": 64,
-            "default": 12,
-            "description": "budgets tried per image where epsilon is smallest (12: within about 0.5 %)",
-        },
+        }
     },
     "cw_l2": {
-        "steps": {"type": "integer", "minimum": 2, "default": 100, "description": "Adam steps for each constant c"},
-        "binary_search_steps": {
-            "type": "integer",
-            "minimum": 1,
-            "default": 9,
-            "description": "constants c tried per image",
-        },
-        "step_size": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 0.1,
-            "description": "Adam's learning rate in tanh space; at 0.01 a black pixel needs hundreds of steps to move",
-        },
-        "confidence": {
-            "type": "number",
-            "minimum": 0,
-            "default": 0.0,
-            "description": "margin of the logits that counts as success",
-        },
-        "initial_const": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 1.0,
-            "description": "first constant c, times 10 until an image succeeds, then bisected; a small one misleads the search",
-        },
+        "steps": {"minimum": 2, "description": "Adam steps for each constant c"},
+        "confidence": {"minimum": 0, "description": "margin of the logits that counts as success"},
     },
     "deepfool": {
-        "steps": {"type": "integer", "minimum": 1, "default": 50, "description": "linearisations at most"},
-        "candidates": {
-            "type": "integer",
-            "minimum": 2,
-            "default": 10,
-            "description": "most likely classes whose boundaries are considered",
-        },
-        "overshoot": {
-            "type": "number",
-            "minimum": 0,
-            "default": 0.02,
-            "description": "share by which the perturbation goes past the linearised boundary",
-        },
+        "steps": {"minimum": 1, "description": "linearisations at most"},
+        "candidates": {"minimum": 2, "description": "most likely classes whose boundaries are considered"},
+        "overshoot": {"minimum": 0, "description": "share by which the perturbation goes past the linearised boundary"},
     },
-    "ddn": {
-        "steps": {"type": "integer", "minimum": 1, "default": 100, "description": "gradient steps"},
-        "initial_norm": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "default": 1.0,
-            "description": "first L2 norm of the perturbation",
-        },
-        "gamma": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "exclusiveMaximum": 1,
-            "default": 0.05,
-            "description": "share by which the norm shrinks after a success and grows after a failure",
-        },
-    },
+    "ddn": {},
 }
 
 # The first budget that a search tries. It need not fit the data set: each trial doubles or halves it.
@@ -340,9 +229,9 @@ def fgsm(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     epsilon: float | str = "smallest",
     trials: int = 12,
 ) -> AttackResult:
@@ -364,9 +253,9 @@ def bim(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     epsilon: float | str = "smallest",
     steps: int = 10,
     relative_step: float = 0.2,
@@ -389,9 +278,9 @@ def pgd_linf(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     epsilon: float | str = "smallest",
     steps: int = 40,
     relative_step: float = 0.1,
@@ -405,7 +294,7 @@ def pgd_linf(
     """
     start = None
     if random_start:
-        start = 2 * draw(torch.rand, tuple(images.shape[1:]), seed, indices).to(images) - 1
+        start = 2 * draw(torch.rand, tuple(images.shape[1:]), seed, places(indices, images)).to(images) - 1
     descent = _LinfDescent(start, rel_stepsize=relative_step, steps=steps)
     return _within_budget(
         descent, model, images, labels, targets, epsilon=epsilon, first=FIRST_LINF, largest=1.0, trials=trials
@@ -417,9 +306,9 @@ def pgd_l2(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     epsilon: float | str = "smallest",
     steps: int = 40,
     relative_step: float = 0.1,
@@ -435,7 +324,7 @@ def pgd_l2(
     start = None
     if random_start:
         # The first `values` of `values + 2` coordinates of a point of the sphere are uniform in the ball.
-        sphere = draw(torch.randn, (values + 2,), seed, indices)
+        sphere = draw(torch.randn, (values + 2,), seed, places(indices, images))
         start = (sphere / sphere.norm(dim=1, keepdim=True))[:, :values].view(images.shape).to(images)
     descent = _L2Descent(start, rel_stepsize=relative_step, steps=steps)
     return _within_budget(
@@ -456,9 +345,9 @@ def cw_l2(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     steps: int = 100,
     binary_search_steps: int = 9,
     step_size: float = 0.1,
@@ -494,9 +383,9 @@ def deepfool(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     steps: int = 50,
     candidates: int = 10,
     overshoot: float = 0.02,
@@ -523,9 +412,9 @@ def ddn(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     steps: int = 100,
     initial_norm: float = 1.0,
     gamma: float = 0.05,
@@ -539,7 +428,7 @@ def ddn(
         model,
         labels if targets is None else targets,
         sign=1.0 if targets is None else -1.0,
-        generators=[generator(seed, int(index)) for index in indices],
+        generators=image_generators(indices, images, seed),
     )
     watched = _Watched(exact, images, labels, targets)
     # foolbox draws a substitute gradient at every step, even if unused: keep the global generator as it was.

@@ -34,7 +34,7 @@ class ExactCrossEntropy(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.classes, self.sign, self.generators = model, classes[:, None], sign, generators
-        self.eval()
+        self.training = model.training
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the model's logits."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from infoadv.attacks import AttackError, AttackResult, batch_view, draw, margin
+from infoadv.attacks.contract import AttackError, AttackResult, draw, places
+from infoadv.numerics.margins import batch_view, margin
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "gaussian_noise": {
         "like": {
             "type": "string",
             "description": "attack of the configuration whose 8-bit perturbations the noise equals in L2 norm",
-        },
+        }
     }
 }
 
@@ -57,9 +58,9 @@ def gaussian_noise(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     norms: Tensor,
 ) -> AttackResult:
     """Add Gaussian noise, one direction an image, so that the 8-bit image's L2 distance equals ``norms``.
@@ -82,7 +83,7 @@ def gaussian_noise(
     AttackError
         If ``norms`` does not hold one finite number, 0 or more, for each image.
     """
-    adversarial = noise_of_norm(images, norms, indices, seed).to(images.dtype)
+    adversarial = noise_of_norm(images, norms, places(indices, images), seed).to(images.dtype)
     with torch.no_grad():
         success = margin(model(adversarial), labels, targets) > 0
     return AttackResult(adversarial, success.long() - 1)

@@ -1,16 +1,56 @@
-"""What options of attacks mean, once for all that have an option of that name; an attack may say otherwise in its SCHEMA."""
+"""What options of attacks mean, once for all attacks that have one of that name; an attack's own SCHEMA may say otherwise."""
 
 SHARED = {
     "alpha": {"minimum": 0, "description": "weight of the information"},
-    "binary_search_steps": {"minimum": 1, "description": "values of the constant c that are tried"},
+    "batch": {
+        "description": "one image becomes a batch by random projections, or by the maps of the first convolution"
+    },
+    "binary_search_steps": {"minimum": 1, "description": "constants c tried per image"},
+    "clip": {"exclusiveMinimum": 0, "description": "clip of T inside the logarithm (SMILE)"},
     "confidence": {"minimum": 0, "description": "kappa: margin to be reached, in logits"},
+    "critic_learning_rate": {"exclusiveMinimum": 0, "description": "of the critic"},
+    "critic_steps": {"minimum": 1, "description": "critic steps a step of delta"},
+    "dimension": {"minimum": 1, "description": "rows d' of a projection"},
+    "epsilon": {"exclusiveMinimum": 0, "maximum": 1, "description": "L-infinity ball; 1 is no ball"},
+    "gamma": {
+        "exclusiveMinimum": 0,
+        "exclusiveMaximum": 1,
+        "description": "share by which the norm shrinks after a success and grows after a failure",
+    },
+    "hidden": {"minimum": 1, "description": "units of the critic"},
     "initial_c": {"exclusiveMinimum": 0, "description": "first value of c"},
+    "initial_const": {
+        "exclusiveMinimum": 0,
+        "description": "first constant c, times 10 until an image succeeds, then bisected; a small one misleads the search",
+    },
+    "initial_norm": {"exclusiveMinimum": 0, "description": "first L2 norm of the perturbation"},
     "learning_rate": {"exclusiveMinimum": 0, "description": "of delta"},
+    "marginal": {"description": "how pairs are broken"},
+    "moving_average": {
+        "exclusiveMinimum": 0,
+        "maximum": 1,
+        "description": "rate of the average in the critic's gradient; 1 is plain Donsker-Varadhan",
+    },
+    "optimizer": {"description": "of delta"},
+    "quantize": {"description": "decoupled: judge iterates after rounding to 8 bits"},
+    "random_start": {"description": "start at a uniform random point of the ball instead of at the image"},
+    "redraw": {"description": "new projections at every step"},
     "relative_step": {"exclusiveMinimum": 0, "description": "length of a step as a share of epsilon"},
+    "samples": {"minimum": 2, "description": "projections K of a step"},
+    "sampling": {
+        "description": "draw the projected pairs from their exact distribution, or form the matrices as published"
+    },
+    "search": {"description": "decoupled: direction apart from norm, without c; binary, primal_dual: how c is found"},
+    "search_steps": {"minimum": 1, "description": "binary-search steps over c"},
     "smoothing": {
         "minimum": 0,
         "exclusiveMaximum": 1,
         "description": "of the gradient and of the multiplier, by moving averages; 0.5 for 100 steps",
+    },
+    "standardize": {"description": "divide by the exact standard deviation, standardise each row, or neither"},
+    "step_size": {
+        "exclusiveMinimum": 0,
+        "description": "Adam's learning rate in tanh space; at 0.01 a black pixel needs hundreds of steps to move",
     },
     "steps": {"minimum": 1, "description": "gradient steps"},
     "trials": {

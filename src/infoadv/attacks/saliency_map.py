@@ -13,32 +13,23 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from infoadv.attacks import AttackError, AttackResult, CountingModel, margin
+from infoadv.attacks.contract import AttackError, AttackResult, CountingModel
+from infoadv.numerics.margins import margin
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "jsma": {
         "gamma": {
-            "type": "number",
             "exclusiveMinimum": 0,
             "maximum": 1,
-            "default": 0.145,
             "description": "share of the features that may be changed, at most",
         },
-        "outputs": {
-            "enum": ["logits", "softmax"],
-            "default": "logits",
-            "description": "F, whose gradients make the saliency map",
-        },
+        "outputs": {"enum": ["logits", "softmax"], "description": "F, whose gradients make the saliency map"},
         "temperature": {
-            "type": "number",
             "exclusiveMinimum": 0,
-            "default": 1.0,
             "description": "with outputs: softmax, T of softmax(Z / T); that of a distilled network makes the attack adaptive",
         },
         "exhaustive": {
-            "type": "boolean",
-            "default": False,
-            "description": "go on after the first class that is reached until every class is reached or given up",
+            "description": "go on after the first class that is reached until every class is reached or given up"
         },
     }
 }
@@ -117,9 +108,9 @@ def jsma(
     images: Tensor,
     labels: Tensor,
     *,
-    indices: Tensor,
-    seed: int,
     targets: Tensor | None = None,
+    indices: Tensor | None = None,
+    seed: int = 0,
     gamma: float = 0.145,
     outputs: str = "logits",
     temperature: float = 1.0,
@@ -159,6 +150,8 @@ def jsma(
     if outputs == "logits" and temperature != 1:
         raise AttackError("jsma: temperature has no meaning with outputs: logits; set outputs to softmax.")
     count, values = len(images), images[0].numel()
+    last = images.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
     steps = int(values * gamma / 2)
     if steps < 1:
         raise AttackError(f"jsma: gamma {gamma} of {values} features is less than one pair; raise gamma.")
@@ -178,7 +171,7 @@ def jsma(
         for rows in active.split(_ROWS):
 
             def call(points: Tensor, rows: Tensor = rows) -> Tensor:
-                shaped = points.view(-1, *images.shape[1:]).contiguous(memory_format=torch.channels_last)
+                shaped = points.view(-1, *images.shape[1:]).contiguous(memory_format=layout)
                 return model.of_rows(shaped, owners[rows]) if isinstance(model, CountingModel) else model(shaped)
 
             if step == steps:

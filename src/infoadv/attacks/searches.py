@@ -46,7 +46,8 @@ class Penalty:
     Attributes
     ----------
     rule
-        "binary": c from a binary search of ``rounds`` restarts; "primal_dual": one round in which c follows the loss.
+        "decoupled" has no c. "binary": c from a binary search of ``rounds`` restarts.
+        "primal_dual": one round in which c follows the loss.
     steps, rounds
         Steps of a round, and rounds of the binary search.
     initial_c, alpha
@@ -55,7 +56,7 @@ class Penalty:
         Of the perturbed image.
     """
 
-    rule: Literal["binary", "primal_dual"]
+    rule: Literal["decoupled", "binary", "primal_dual"]
     steps: int
     rounds: int
     initial_c: float

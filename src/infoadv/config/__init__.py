@@ -184,6 +184,20 @@ def _filled(value: Any, schema: Mapping[str, Any]) -> Any:
     return deepcopy(value)
 
 
+def _of_one_method(entry: Mapping[str, Any]) -> str:
+    """Return what to write in the place of an attack of method ``mutual_information``, which has become several."""
+    options = dict(entry["options"])
+    preset, estimator = options.pop("preset", "custom"), options.pop("estimator", "mine")
+    method = estimator if preset == "custom" else preset
+    if preset == "custom" and method != "mine":
+        # The one method searched by bisection unless it was told otherwise; these do not.
+        options = {"search": "binary", "steps": 200, **options}
+        if options["search"] == "decoupled":
+            del options["search"]
+    rest = f" and options: {json.dumps(options)}" if options else ""
+    return f"'mutual_information' is a method of its own for each estimator now; write method: {method}{rest}."
+
+
 def _known(name: str, allowed: Iterable[str], path: str, what: str) -> None:
     names = list(allowed)
     if name not in names:
@@ -199,8 +213,7 @@ def _complete_options(folder: str, name: str, given: Any, path: tuple[str, ...],
         key: project_path(value, ".".join((*path, key))) if schema["properties"][key].get("format") == "path" else value
         for key, value in given.items()
     }
-    # Defaults written out beside a preset would override it: the method itself knows what it leaves open.
-    return deepcopy(given) if "preset" in given else _filled(given, schema)
+    return _filled(given, schema)
 
 
 def _origin(specification: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -292,14 +305,8 @@ class Attack:
             "name": self.name,
             "method": self.method,
             "target": self.target,
-            "estimator": self.estimator(dataset),
             "options": self.options[dataset],
         }
-
-    def estimator(self, dataset: str) -> str:
-        """Return the estimator of mutual information that the attack optimises, "" for attacks without one."""
-        declared = plugins.schemas("attacks")[self.method].get("estimator", {})
-        return self.options[dataset].get("estimator", declared.get("default", ""))
 
     def like(self, dataset: str) -> str | None:
         """Return the attack whose perturbation norms this one copies, if it copies any."""
@@ -490,6 +497,8 @@ class Config:
 
     def _attack(self, name: str, entry: Mapping[str, Any], position: int) -> Attack:
         path = f"attacks.{name}"
+        if entry["method"] == "mutual_information":
+            raise ConfigError(f"{path}.method: {_of_one_method(entry)}")
         datasets, models = self._scope(path, entry)
         for dataset in entry["per_dataset"]:
             _known(dataset, self.datasets, f"{path}.per_dataset", "data set")
@@ -667,7 +676,7 @@ class Config:
 
     def _figures(self) -> dict[str, dict[str, Any]]:
         known = structure_schema()["properties"]["figures"]["properties"]
-        declared = plugins.schemas("report/figures")
+        declared = plugins.schemas("figures")
         result = {}
         for name, given in self.values["figures"].items():
             path = f"figures.{name}"
@@ -704,10 +713,11 @@ class Config:
                     "figures.convergence: no such attack runs; see the datasets and models of that attack."
                 )
             drawn = self.attacks[matching[0].attack]
-            if drawn.method != "mutual_information":
+            recording = plugins.literals("attacks", "TRACES")
+            if drawn.method not in recording:
                 raise ConfigError(
-                    f"figures.convergence.attack: {drawn.name!r} is of method {drawn.method}; name an attack of method "
-                    "mutual_information, the one that records its run."
+                    f"figures.convergence.attack: {drawn.name!r} is of method {drawn.method}; name an attack that records "
+                    f"its run: one of method {', '.join(sorted(recording))}."
                 )
             if not 0 <= wanted["image"] < self.images:
                 raise ConfigError(
@@ -864,17 +874,17 @@ def stage_inputs(kind: str, name: str) -> dict[str, Any]:
 
     Its file says so in a literal ``INPUTS``; without one it is made from the metrics of every attack.
     """
-    return {"stage": "metrics", **plugins.literal(plugins.report_file(kind, name), "INPUTS")}
+    return {"stage": "metrics", **plugins.literal(plugins.source_file(kind, name), "INPUTS")}
 
 
 def tables() -> list[str]:
     """Return the tables: one a file of ``infoadv.report.tables``."""
-    return plugins.report_names("tables")
+    return plugins.names("tables")
 
 
 def figures() -> list[str]:
     """Return the figures: one a file of ``infoadv.report.figures``."""
-    return plugins.report_names("figures")
+    return plugins.names("figures")
 
 
 def as_json(specification: Mapping[str, Any]) -> str:

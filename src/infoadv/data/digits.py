@@ -12,23 +12,15 @@ import numpy as np
 
 from infoadv.data import Dataset
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "digits": {
         "size": {
-            "type": "integer",
             "minimum": 16,
             "maximum": 64,
-            "default": 32,
             "description": "height and width, in pixels, that the 8 x 8 scans are brought to (bicubic)",
         },
-        "test": {
-            "type": "integer",
-            "minimum": 100,
-            "maximum": 1000,
-            "default": 450,
-            "description": "images held out for testing and attacking",
-        },
-        "split_seed": {"type": "integer", "minimum": 0, "default": 0, "description": "seed of the split"},
+        "test": {"minimum": 100, "maximum": 1000, "description": "images held out for testing and attacking"},
+        "split_seed": {"minimum": 0, "description": "seed of the split"},
     }
 }
 

@@ -10,10 +10,9 @@ import numpy as np
 
 from infoadv.data import DataError, Dataset
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "npz": {
         "path": {
-            "type": "string",
             "minLength": 1,
             "format": "path",
             "description": "the .npz file, a path inside the working directory (a link may point out of it)",

@@ -11,6 +11,8 @@ This objective is the project's own. Its kin: perturbation sensitivity (Luo et a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
@@ -56,7 +58,7 @@ def to_opponent(images: Tensor) -> Tensor:
     return torch.einsum("oc,nchw->nohw", OPPONENT.to(images), images)
 
 
-def _noise(noise: float | list[float], maps: Tensor) -> Tensor:
+def _noise(noise: float | Sequence[float], maps: Tensor) -> Tensor:
     values = torch.as_tensor(noise, dtype=maps.dtype, device=maps.device).reshape(-1)
     if len(values) not in (1, maps.shape[1]):
         raise InfoadvError(
@@ -66,7 +68,7 @@ def _noise(noise: float | list[float], maps: Tensor) -> Tensor:
 
 
 def perturbation_information(
-    clean: Tensor, perturbed: Tensor, noise: float | list[float] = 0.1, colour: str = "rgb"
+    clean: Tensor, perturbed: Tensor, noise: float | Sequence[float] = 0.1, colour: str = "rgb"
 ) -> Tensor:
     """Return (N,) the perturbation information in nats, summed over windows (one around every pixel) and channels.
 
@@ -81,7 +83,7 @@ def perturbation_information(
     return 0.5 * torch.log1p(energy / (local_variance(clean, window) + _noise(noise, clean) ** 2)).sum((1, 2, 3))
 
 
-def masking_weights(clean: Tensor, noise: float | list[float] = 0.1, exponent: float = 1.0) -> Tensor:
+def masking_weights(clean: Tensor, noise: float | Sequence[float] = 0.1, exponent: float = 1.0) -> Tensor:
     """Return W (N, C, H, W), with which the perturbation information of a small delta is 1/2 sum_p W_p delta_p^2.
 
     W = window * (1 / (s_x^2 + s_n^2)): the adjoint of the local mean applied to the inverse masking variance. An

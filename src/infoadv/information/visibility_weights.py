@@ -95,6 +95,6 @@ WEIGHTS = {
 }
 
 
-def weighted_l2(clean: Tensor, perturbed: Tensor, weights: Tensor) -> Tensor:
+def weighted_norm(clean: Tensor, perturbed: Tensor, weights: Tensor) -> Tensor:
     """Return sum_p W_p delta_p^2 of each image, (N,)."""
     return (weights * (perturbed - clean).square()).sum((1, 2, 3))

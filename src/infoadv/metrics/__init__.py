@@ -20,6 +20,7 @@ numbers of different backbones cannot be compared, so they never share a name. `
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -96,27 +97,63 @@ def require_size(name: str, images: Tensor, smallest: int) -> None:
 
 
 def evaluate(
-    clean: Tensor, adversarial: Tensor, specification: Mapping[str, Mapping[str, Any]], context: MetricContext
+    clean: Tensor,
+    adversarial: Tensor,
+    specification: Mapping[str, Mapping[str, Any]],
+    context: MetricContext,
+    progress: Progress | None = None,
 ) -> dict[str, Tensor]:
     """Return {column: float64 (N,) on the CPU} for every metric that ``specification`` (name to options) asks for.
 
-    ``clean`` and ``adversarial`` are uint8 (N, C, H, W) on the CPU; they are evaluated ``BATCH`` images at a time.
+    ``clean`` and ``adversarial`` are (N, C, H, W), uint8 or float32 in [0, 1]; they are evaluated ``BATCH`` images at a time.
     """
     import torch
 
-    from infoadv.numerics.pixels import from_levels
-
     values: dict[str, list[Tensor]] = {column(name, options): [] for name, options in specification.items()}
     functions = {name: plugins.load("metrics", name) for name in specification}
-    progress = Progress(len(clean), "images")
     for start in range(0, len(clean), BATCH):
         part = slice(start, start + BATCH)
-        images, attacked = (from_levels(pixels[part], context.device) for pixels in (clean, adversarial))
+        images, attacked = (_on_device(pixels[part], context.device) for pixels in (clean, adversarial))
         batch_context = replace(context, indices=context.indices[part])
         for name, options in specification.items():
-            progress.alive(name)
+            if progress is not None:
+                progress.alive(name)
             result = functions[name](images, attacked, context=batch_context, **options)
             values[column(name, options)].append(result.cpu())
-        progress.update(min(start + BATCH, len(clean)))
+        if progress is not None:
+            progress.update(min(start + BATCH, len(clean)))
     empty = torch.empty(0, dtype=torch.float64)
     return {key: torch.cat([empty, *batches]) for key, batches in values.items()}
+
+
+def _on_device(pixels: Tensor, device: torch.device) -> Tensor:
+    from infoadv.numerics.pixels import from_levels
+
+    return pixels.to(device) if pixels.is_floating_point() else from_levels(pixels, device)
+
+
+def names() -> list[str]:
+    """Return the metrics that there are, those of plugin folders included."""
+    return plugins.names("metrics")
+
+
+def __getattr__(name: str) -> Any:
+    """Return the metric ``name`` as a function that needs no ``context``; its file is imported now."""
+    if name.startswith("_") or name not in names():
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; metrics are {', '.join(names())}")
+    import torch
+
+    function = plugins.load("metrics", name)
+
+    @functools.wraps(function)
+    def metric(clean: Tensor, adversarial: Tensor, *, context: MetricContext | None = None, **options: Any) -> Tensor:
+        known = context or MetricContext(clean.device, 0, torch.arange(len(clean)))
+        return function(clean, adversarial, context=known, **options)
+
+    # Found here from now on; it also takes the place of a submodule of this name.
+    globals()[name] = metric
+    return metric
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *names()})

@@ -8,17 +8,15 @@ from torch import Tensor
 from infoadv.information import masking, mine, projection
 from infoadv.metrics import MetricContext
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "mi_projection": {},
     "mi_mine": {
-        "samples": {"type": "integer", "minimum": 16, "default": 256, "description": "projections a step, K"},
-        "steps": {"type": "integer", "minimum": 10, "default": 200, "description": "steps that train each critic"},
-        "hidden": {"type": "integer", "minimum": 1, "default": 32, "description": "units of the critic"},
-        "seeds": {"type": "integer", "minimum": 1, "default": 2, "description": "critics averaged"},
+        "samples": {"minimum": 16, "description": "projections a step, K"},
+        "steps": {"minimum": 10, "description": "steps that train each critic"},
+        "hidden": {"minimum": 1, "description": "units of the critic"},
+        "seeds": {"minimum": 1, "description": "critics averaged"},
     },
-    "perturbation_information": {
-        "noise": {"type": "number", "exclusiveMinimum": 0, "default": 0.05, "description": "the observer's noise s_n"},
-    },
+    "perturbation_information": {"noise": {"exclusiveMinimum": 0, "description": "the observer's noise s_n"}},
 }
 ABOUT = {
     "mi_projection": {

@@ -22,21 +22,16 @@ from infoadv import artifacts
 from infoadv.metrics import MetricContext, MetricError
 from infoadv.metrics.perceptual import enlarge
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "lpips": {
         "backbone": {
             "enum": ["reference", "alex", "vgg", "squeeze"],
-            "default": "reference",
-            "description": (
-                "network whose activations are compared: one of the lpips package (downloaded), or `reference`, a "
-                "network of the same data set"
-            ),
+            "description": "network whose activations are compared: one of the lpips package (downloaded), "
+            "or `reference`, a network of the same data set",
         },
         "reference": {
-            "type": ["string", "null"],
-            "default": None,
-            "description": "with `backbone: reference`, the name of the model to use, which must not be attacked; needed where "
-            "there are several such models",
+            "description": "with `backbone: reference`, the name of the model to use, which must not be attacked; "
+            "needed where there are several such models"
         },
     }
 }

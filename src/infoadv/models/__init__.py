@@ -7,7 +7,6 @@ file also has ``resized(options, widths) -> options`` (:func:`resized`).
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -80,7 +79,7 @@ def resized(architecture: str, options: dict[str, Any], widths: Sequence[int]) -
 
     Raises ``ModelError`` where the file of the architecture has no function ``resized``.
     """
-    module = importlib.import_module(f"infoadv.models.{plugins.source_file('models', architecture).stem}")
+    module = plugins.module("models", architecture)
     if not hasattr(module, "resized"):
         raise ModelError(
             f"{architecture} cannot be trimmed: its file has no function 'resized'; use fitnet4 or deep_conv, or add one."

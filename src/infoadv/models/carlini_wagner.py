@@ -6,13 +6,12 @@ from torch import nn
 
 from infoadv.execution.errors import InfoadvError
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "carlini_wagner": {
         "variant": {
             "enum": ["mnist", "cifar"],
-            "default": "mnist",
             "description": "channels 32, 32, 64, 64 and dense 200, 200 (mnist); 64, 64, 128, 128 and 256, 256 (cifar)",
-        },
+        }
     }
 }
 _CHANNELS = {"mnist": (32, 64, 200), "cifar": (64, 128, 256)}

@@ -12,10 +12,9 @@ from torch import nn
 
 from infoadv.execution.errors import InfoadvError
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "deep_conv": {
         "channels": {
-            "type": "array",
             "minItems": 2,
             "maxItems": 2,
             "items": {
@@ -27,13 +26,7 @@ SCHEMA = {
             "default": [[32, 32], [64, 64]],
             "description": "channels of the two convolutions before each of the two poolings",
         },
-        "dense": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": 16384,
-            "default": 512,
-            "description": "units of the dense layer",
-        },
+        "dense": {"minimum": 1, "maximum": 16384, "description": "units of the dense layer"},
     }
 }
 

@@ -9,10 +9,9 @@ from torch import nn
 
 from infoadv.execution.errors import InfoadvError
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "fitnet4": {
         "stages": {
-            "type": "array",
             "minItems": 3,
             "maxItems": 3,
             "items": {
@@ -24,18 +23,10 @@ SCHEMA = {
             "default": [[32, 32, 32, 48, 48], [80, 80, 80, 80, 80, 80], [128, 128, 128, 128, 128, 128]],
             "description": "channels of the convolutions before each of the three poolings",
         },
-        "dense": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": 16384,
-            "default": 500,
-            "description": "units of the dense layer",
-        },
+        "dense": {"minimum": 1, "maximum": 16384, "description": "units of the dense layer"},
         "dropout": {
-            "type": "number",
             "minimum": 0,
             "exclusiveMaximum": 1,
-            "default": 0.2,
             "description": "share dropped at the input, after each pooling and after the dense layer",
         },
     }

@@ -10,16 +10,8 @@ from torch import Tensor, nn
 
 from infoadv.execution.errors import InfoadvError
 
-SCHEMA = {
-    "resnet": {
-        "width": {
-            "type": "integer",
-            "minimum": 4,
-            "maximum": 256,
-            "default": 32,
-            "description": "channels of the first layer",
-        },
-    }
+SCHEMA: dict[str, dict] = {
+    "resnet": {"width": {"minimum": 4, "maximum": 256, "description": "channels of the first layer"}}
 }
 
 

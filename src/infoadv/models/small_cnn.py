@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-SCHEMA = {
-    "small_cnn": {
-        "width": {
-            "type": "integer",
-            "minimum": 4,
-            "maximum": 256,
-            "default": 16,
-            "description": "channels of the first layer",
-        },
-    }
+SCHEMA: dict[str, dict] = {
+    "small_cnn": {"width": {"minimum": 4, "maximum": 256, "description": "channels of the first layer"}}
 }
 
 

@@ -121,9 +121,9 @@ def of_calibration() -> list[Path]:
 
 def of_table(name: str) -> list[Path]:
     """Return the code that writes one table."""
-    return _code(plugins.PACKAGE / "report" / "tables" / "__init__.py", plugins.report_file("tables", name))
+    return _code(plugins.PACKAGE / "report" / "tables" / "__init__.py", plugins.source_file("tables", name))
 
 
 def of_figure(name: str) -> list[Path]:
     """Return the code that draws one figure."""
-    return _code(plugins.PACKAGE / "report" / "figures" / "__init__.py", plugins.report_file("figures", name))
+    return _code(plugins.PACKAGE / "report" / "figures" / "__init__.py", plugins.source_file("figures", name))

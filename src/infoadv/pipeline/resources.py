@@ -48,12 +48,6 @@ DATA = 15
 #: Options whose product is the number of passes, and that number where none of them is given: JSMA took 11 to 330.
 _PASSES = ("steps", "search_steps", "binary_search_steps", "trials", "candidates")
 _UNKNOWN = 1000
-#: What recipes that have a name leave out of the options.
-_PRESETS = {
-    "uae_projection": {"steps": 1000},
-    "uae_conv": {"steps": 1000},
-    "uae_binary": {"steps": 1000, "search_steps": 9},
-}
 
 
 def passes(options: Mapping[str, Any]) -> int:
@@ -64,7 +58,6 @@ def passes(options: Mapping[str, Any]) -> int:
     >>> passes({"epsilon": "smallest", "steps": 40, "trials": 12}), passes({"epsilon": 0.3, "steps": 40, "trials": 12})
     (480, 40)
     """
-    options = {**_PRESETS.get(options.get("preset", ""), {}), **options}
     if "like" in options:
         # A control looks at no gradient.
         return 1

@@ -24,9 +24,9 @@ def options(
     """Return the JSON schema of each option of a function.
 
     Options are the keyword-only parameters, but those that the stages pass (``passed``) and those of a type that no
-    configuration can hold (a tensor, a network). ``declared`` completes them by name and overrides what the annotation says;
-    ``shared`` completes those that it leaves open. What is declared without a parameter is an option all the same: the stage
-    makes something else of it.
+    configuration can hold (a tensor, a network). ``declared`` says by name what the signature does not, ``shared`` the same of
+    options that it does not name. What is declared without a parameter is an option all the same: the stage makes something
+    else of it.
     """
     found: dict[str, dict[str, Any]] = {}
     arguments = function.args
@@ -34,7 +34,7 @@ def options(
         name = argument.arg
         if name in passed:
             continue
-        written = {**shared.get(name, {}), **declared.get(name, {})}
+        written = declared[name] if name in declared else shared.get(name, {})
         kind = {} if _KINDS & written.keys() else of_annotation(argument.annotation)
         if kind is None:
             continue
@@ -60,7 +60,7 @@ def of_annotation(annotation: ast.expr | None) -> dict[str, Any] | None:
     if isinstance(annotation, ast.Name) and annotation.id in _TYPES:
         return {"type": _TYPES[annotation.id]}
     if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
-        return _union([part for part in _alternatives(annotation)])
+        return _union(_alternatives(annotation))
     if isinstance(annotation, ast.Subscript) and isinstance(annotation.value, ast.Name):
         if annotation.value.id == "Literal":
             inside = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from infoadv.registry import plugins
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @cache
@@ -21,7 +21,7 @@ def tree(path: Path) -> ast.Module:
 
 def _module_file(module: str) -> Path | None:
     """Return the file of a module of this package, or None if there is no such module."""
-    base = plugins.PACKAGE.joinpath(*module.split(".")[1:])
+    base = PACKAGE.joinpath(*module.split(".")[1:])
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):
         if candidate.is_file():
             return candidate
@@ -30,10 +30,8 @@ def _module_file(module: str) -> Path | None:
 
 @cache
 def _imports(path: Path) -> frozenset[Path]:
-    """Return the files of this package that ``path`` imports itself, anywhere in it; of a user's file nothing is asked."""
-    if not path.is_relative_to(plugins.PACKAGE):
-        return frozenset()
-    package = ("infoadv", *path.relative_to(plugins.PACKAGE).parent.parts)
+    """Return the files of this package that ``path``, one of them or a user's, imports itself, anywhere in it."""
+    package = ("infoadv", *path.relative_to(PACKAGE).parent.parts) if path.is_relative_to(PACKAGE) else ()
     modules: set[str] = set()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):

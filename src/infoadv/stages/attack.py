@@ -156,7 +156,6 @@ def run(
         chunk=chunk,
         dataset=Path(model_path).parent.name,
         model=Path(model_path).stem,
-        estimator=specification.get("estimator", ""),
     )
     header_of_shard = shards.header_of_shard(
         header,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from infoadv import artifacts, data, models
+from infoadv.execution.progress import Progress
 from infoadv.metrics import BATCH, LIBRARIES, MetricContext, about, column, evaluate
 from infoadv.models import check_logits
 from infoadv.numerics.margins import margin
@@ -65,12 +66,11 @@ def run(
     _, margins_float = _classify(model, floats, label, targets, dataset.classes, model_path, target)
     prediction, margins = _classify(model, rounded, label, targets, dataset.classes, model_path, target)
     context = MetricContext(device=target, seed=seed, indices=index, reference=network)
-    values = evaluate(clean, rounded, specification, context)
+    values = evaluate(clean, rounded, specification, context, Progress(len(clean), "images"))
 
     frame = pandas.DataFrame(
         {
             **names,
-            "estimator": header.get("estimator", ""),
             "index": arrays["index"],
             "label": arrays["label"],
             "prediction": prediction.numpy(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,7 +82,7 @@ def _begin(
         # A trimmed network has other options than the configuration says.
         options = header.get("architecture_options", options)
         model = built(options, weights)
-    prepare = getattr(importlib.import_module(plugins.load("training", training["recipe"]).__module__), "prepare", None)
+    prepare = getattr(plugins.module("training", training["recipe"]), "prepare", None)
     if prepare is not None:
         order = torch.randperm(len(dataset.x_train), generator=torch.Generator().manual_seed(seed)).numpy()
         prepared, options, about[training["recipe"]] = prepare(

@@ -14,22 +14,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "tempered": {
         "temperature": {
-            "type": "number",
             "exclusiveMinimum": 0,
-            "default": 100.0,
             "description": "T: the labels are learnt through softmax(Z / T); the teacher of defensive distillation",
-        },
+        }
     },
     "distillation": {
         "temperature": {
-            "type": "number",
             "exclusiveMinimum": 0,
-            "default": 100.0,
             "description": "T: the teacher's softmax(Z / T) is learnt through softmax(Z / T)",
-        },
+        }
     },
 }
 #: Keys of the model's entry that a recipe cannot do without.

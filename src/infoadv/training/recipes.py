@@ -6,21 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "standard": {},
     "fast_adversarial": {
-        "epsilon": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "maximum": 1,
-            "default": 0.1,
-            "description": "L-infinity radius trained against",
-        },
+        "epsilon": {"exclusiveMinimum": 0, "maximum": 1, "description": "L-infinity radius trained against"},
         "step": {
-            "type": "number",
             "exclusiveMinimum": 0,
             "maximum": 2,
-            "default": 1.25,
             "description": "step of the single-step attack, in units of epsilon",
         },
     },

@@ -22,22 +22,15 @@ from infoadv import models
 from infoadv.execution.errors import InfoadvError
 from infoadv.training.recipes import standard
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "trimming": {
         "deviations": {
-            "type": "number",
             "minimum": 0,
-            "default": 1.0,
             "description": "a channel is removed where its APoZ (share of zeros after the ReLU) exceeds the layer's mean "
             "by more than this many standard deviations",
         },
-        "apoz_images": {
-            "type": "integer",
-            "minimum": 1,
-            "default": 2000,
-            "description": "training images over which the APoZ is taken",
-        },
-    },
+        "apoz_images": {"minimum": 1, "description": "training images over which the APoZ is taken"},
+    }
 }
 #: Keys of the model's entry that a recipe cannot do without.
 NEEDS = {"trimming": ["start"]}

@@ -19,7 +19,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from infoadv import artifacts, report
+from infoadv import artifacts
+from infoadv.registry import plugins
 from infoadv.report import rendering, style
 
 
@@ -40,7 +41,7 @@ def draw(
         There is no such figure, its section asks for something that is not there, or an input is missing, damaged or
         of another kind.
     """
-    module = report.load("figures", name)
+    module = plugins.module("figures", name)
     with style.applied():
         figure, frame = module.draw(list(inputs), specification)
         if isinstance(figure, Figure):

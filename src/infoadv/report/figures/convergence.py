@@ -37,7 +37,8 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     first = int(tensors["first_success"][image])
     dataset, model, name = rows.run_of(path, header)
     attack = rows.attack_of(name, specification)
-    estimator = "MINE" if header.get("estimator") == "mine" else str(header.get("estimator") or "attack's")
+    method = str(header["specification"].get("method"))
+    estimator = "MINE" if method == "mine" or method.startswith("uae_") else "attack's"
 
     figure = style.new_figure(style.COLUMN_WIDTH, 3.1)
     upper, lower = figure.subplots(2, 1, sharex=True)
@@ -91,5 +92,5 @@ def _choose(inputs: Sequence[str], wanted: Mapping[str, Any]) -> tuple[str, dict
     described = ", ".join(f"{key} {wanted[key]}" for key in ("dataset", "model", "attack") if wanted.get(key))
     raise InfoadvError(
         f"figures.convergence: no attack artefact with a trace fits ({described or 'any'}); "
-        "name an attack of method mutual_information."
+        "name an attack that records its run, such as one of method mine."
     )

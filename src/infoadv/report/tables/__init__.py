@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infoadv import artifacts, report
+from infoadv import artifacts
+from infoadv.registry import plugins
 from infoadv.report import page, rendering
 
 
@@ -18,6 +19,6 @@ def write(name: str, inputs: Sequence[str], specification: Mapping[str, Any], ou
     InfoadvError
         There is no such table, or an input is missing, damaged or of another kind.
     """
-    table = report.load("tables", name).build(list(inputs), specification)
+    table = plugins.module("tables", name).build(list(inputs), specification)
     rendering.write(table, name, out_dir)
     artifacts.write_text(Path(out_dir) / f"{name}.html", page.html(name, table.markdown))

@@ -1,0 +1,41 @@
+"""Checks of tensors that a caller of the library hands in; each error names the argument and the way out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from infoadv.registry.options import OptionError
+
+#: Rounding a pixel to float32 may pass 0 or 1 by as much.
+_SLACK = 1e-6
+
+
+def check_images(images: Tensor, name: str) -> None:
+    """Raise ``OptionError`` unless ``images`` are float32 (N, C, H, W), finite and in [0, 1]."""
+    if not isinstance(images, Tensor):
+        raise OptionError(f"{name}: a {type(images).__name__} is not allowed; give a torch.Tensor.")
+    if images.dtype != torch.float32:
+        hint = "divide by 255 and " if images.dtype == torch.uint8 else ""
+        raise OptionError(f"{name}: {images.dtype} is not allowed; {hint}give torch.float32 in [0, 1].")
+    if images.ndim != 4 or not images.numel():
+        raise OptionError(f"{name}: shape {tuple(images.shape)} is not allowed; give (N, C, H, W), none of them 0.")
+    low, high = images.min().item(), images.max().item()
+    if not (low >= -_SLACK and high <= 1 + _SLACK):
+        raise OptionError(
+            f"{name}: values from {low:.3g} to {high:.3g} are not allowed; give images in [0, 1] and put the normalisation "
+            "into the model."
+        )
+
+
+def integers(values: Tensor, images: Tensor, name: str) -> Tensor:
+    """Return ``values`` (N,) as int64 beside ``images``; raise ``OptionError`` unless they are one integer an image."""
+    if not isinstance(values, Tensor):
+        raise OptionError(f"{name}: a {type(values).__name__} is not allowed; give a torch.Tensor of integers.")
+    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise OptionError(f"{name}: {values.dtype} is not allowed; give integers (torch.int64).")
+    if values.shape != (len(images),):
+        raise OptionError(
+            f"{name}: shape {tuple(values.shape)} is not allowed; give one for each image, ({len(images)},)."
+        )
+    return values.to(images.device, torch.int64)
