@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-import pipeline
+from helpers import pipeline
 
 # Before torch is imported: tests are small, and their sums must not depend on the number of cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Model artefacts of the tests name these factories.
-os.environ["INFOADV_FACTORIES"] = "toys:linear_factory,toys:own_network,users_models:own"
+os.environ["INFOADV_FACTORIES"] = "helpers.toys:linear_factory,helpers.toys:own_network,users_models:own"
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ def digits_data(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained_model(digits_data, tmp_path_factory):
     """Return the path of a small_cnn artefact trained on ``digits_data``."""
-    import toys
+    from helpers import toys
     from infoadv.stages import train as train_stage
 
     folder = tmp_path_factory.mktemp("model")

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers import ROOT
 from infoadv import InfoadvError, artifacts, cli
 from infoadv.execution import device, run_lock
 
-ROOT = Path(__file__).resolve().parents[1]
 STAGES = (
     "check",
     "status",

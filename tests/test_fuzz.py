@@ -13,7 +13,6 @@ import os
 import struct
 import tracemalloc
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pyarrow
@@ -23,11 +22,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers import ROOT
 from infoadv import InfoadvError, artifacts, config, data, models
 from infoadv.data import cifar10, mnist
 from infoadv.data.npz import npz
 
-ROOT = Path(__file__).resolve().parents[1]
 LONG = os.environ.get("INFOADV_FUZZ")
 
 

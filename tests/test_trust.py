@@ -8,7 +8,6 @@ import json
 import os
 import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ import torch
 import yaml
 from safetensors.numpy import save_file
 
-import toys
+from helpers import ROOT, toys
 from infoadv import InfoadvError, artifacts, cli, models
 from infoadv.config import Config, ConfigError
 from infoadv.config.limits import MAX_ITEMS, project_path
@@ -24,8 +23,6 @@ from infoadv.models import ModelError
 from infoadv.pipeline import code_inputs
 from infoadv.registry import factories, plugins
 from infoadv.report.rendering import Cell, markdown_table, tex
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -165,7 +162,7 @@ def own_code(tmp_path, monkeypatch):
     (tmp_path / "nets").mkdir()
     (tmp_path / "nets" / "__init__.py").write_text("")
     (tmp_path / "nets" / "main.py").write_text(
-        "import json, blocks\nfrom . import parts\nfrom toys import linear_factory as network\n"
+        "import json, blocks\nfrom . import parts\nfrom helpers.toys import linear_factory as network\n"
     )
     (tmp_path / "nets" / "parts.py").write_text("from nets.main import network\nimport nowhere\n")
     (tmp_path / "blocks.py").write_text("import os\n")
@@ -219,10 +216,10 @@ def test_a_stranger_s_artefact_calls_nothing(tmp_path, monkeypatch):
 
 def test_a_factory_that_the_user_allows_is_called_and_named_in_the_log(tmp_path, monkeypatch, capsys):
     _, path = toys.linear_artifacts(tmp_path)
-    monkeypatch.setenv("INFOADV_FACTORIES", "a:b,toys:linear_factory")
+    monkeypatch.setenv("INFOADV_FACTORIES", "a:b,helpers.toys:linear_factory")
     models.load(path)
-    assert f"running code: toys:linear_factory from {toys.__file__}" in capsys.readouterr().err
-    monkeypatch.setenv("INFOADV_FACTORIES", "toys:own_network")
+    assert f"running code: helpers.toys:linear_factory from {toys.__file__}" in capsys.readouterr().err
+    monkeypatch.setenv("INFOADV_FACTORIES", "helpers.toys:own_network")
     with pytest.raises(ModelError, match="which is code"):
         models.load(path)
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pipeline_runs import finish, started
-from slurm_daemons import Slurm, lacking
+
+from helpers.cluster_runs import finish, started
+from helpers.slurm_daemons import Slurm, lacking
 
 
 @pytest.fixture(scope="session")

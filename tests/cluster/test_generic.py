@@ -6,10 +6,11 @@ import os
 import subprocess
 
 import pytest
-from pipeline_runs import (
+
+from helpers import ROOT
+from helpers.cluster_runs import (
     CONFIG,
     LIMIT,
-    ROOT,
     SHARDS,
     assert_same,
     finish,
@@ -18,7 +19,6 @@ from pipeline_runs import (
     started,
     wait_for,
 )
-
 from infoadv.execution import run_lock
 
 pytest.importorskip(

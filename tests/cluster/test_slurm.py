@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from pipeline_runs import (
+
+from helpers import ROOT
+from helpers.cluster_runs import (
     CONFIG,
-    ROOT,
     SHARDS,
     assert_same,
     finish,
@@ -17,7 +18,6 @@ from pipeline_runs import (
     started,
     wait_for,
 )
-
 from infoadv.execution import run_lock
 
 pytest.importorskip("snakemake_executor_plugin_slurm", reason="snakemake-executor-plugin-slurm is not installed")

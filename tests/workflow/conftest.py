@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-import small_run
+from helpers import small_run
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-import small_run
+from helpers import small_run
 
 pytestmark = [
     pytest.mark.workflow,

@@ -15,7 +15,7 @@ import sys
 
 import pytest
 
-import small_run
+from helpers import small_run
 
 pytestmark = [
     pytest.mark.workflow,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
-from pipeline import environment
-
-ROOT = Path(__file__).resolve().parents[2]
+from helpers import ROOT
+from helpers.pipeline import environment
 
 pytestmark = pytest.mark.workflow
 

@@ -12,9 +12,9 @@ import time
 
 import pytest
 
+from helpers.pipeline import CONFIG, command, environment, snakemake, succeed
 from infoadv import artifacts, config
 from infoadv.pipeline import layout, status
-from pipeline import CONFIG, command, environment, snakemake, succeed
 
 pytestmark = pytest.mark.workflow
 

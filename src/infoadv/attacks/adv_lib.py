@@ -17,7 +17,7 @@ unfit for a comparison:
 
 What is left as it is: FMN's step in L2 scales the perturbation to its norm where the paper only shortens it.
 
-PerC-AL and ALMA amplify rounding. With the options of ``tests/test_peers.py`` two runs that differ in the last place of
+PerC-AL and ALMA amplify rounding. With the options of ``tests/attacks/test_adv_lib.py`` two runs that differ in the last place of
 float32 drift apart by a factor of 1.3 to 1.5 a step, and by 1 % of the perturbation after 15 to 60 steps, whatever the
 difference came from: another batch, another memory layout, or noise of 6e-8 on the image or on the logits. L2 then moves
 by about 1 % or less in the middle image of 24, by up to half in the worst, and by at most 3 % in the mean. No dependence

@@ -1,0 +1,215 @@
+"""The mutual-information attack on linear models, where the optimum is known, and its independence of the batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+<<<<<<< HEAD:tests/test_mutual_information.py
+from infoadv.attacks import AttackError, CountingModel, information, margin
+=======
+from helpers.linear import linear_problem
+from infoadv.attacks import AttackError, CountingModel, margin
+from infoadv.attacks.information import PRESETS, SCHEMA, _whitening, mutual_information, resolve_options
+>>>>>>> 86c89c22e871b16d2334228c4410087d82a6f3cb:tests/attacks/test_mutual_information.py
+from infoadv.information.masking import masking_weights, perturbation_information
+
+QUICK = {
+    "projection decoupled": {"estimator": "projection", "search": "decoupled", "steps": 60},
+    "masking decoupled": {"estimator": "masking", "search": "decoupled", "steps": 60},
+    "masking binary": {"estimator": "masking", "search": "binary", "steps": 60, "search_steps": 3},
+    "weighted decoupled": {"estimator": "weighted_l2", "search": "decoupled", "steps": 60},
+    "projection primal-dual": {"estimator": "projection", "search": "primal_dual", "steps": 150},
+    "mine binary": {"estimator": "mine", "steps": 60, "search_steps": 3, "samples": 64, "hidden": 8},
+    "mine conv": {"estimator": "mine", "batch": "conv", "steps": 80, "search_steps": 3},
+    "mine fixed projections": {"estimator": "mine", "redraw": False, "steps": 60, "search_steps": 3, "samples": 64},
+}
+
+
+class ConvModel(torch.nn.Module):
+    """A random convolutional model of four classes."""
+
+    def __init__(self, channels: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = torch.nn.Conv2d(channels, 8, 3, padding=1)
+        self.head = torch.nn.Linear(8 * size[0] * size[1], 4)
+        # Centred on random images, so that every class has some of them.
+        typical = torch.rand(200, channels, *size, generator=torch.Generator().manual_seed(99))
+        self.head.bias.data -= self(typical).mean(0).detach() / 20
+
+    def forward(self, images):
+        # Scaled to logits as large as a trained network's.
+        return 20 * self.head(self.features(images).relu().flatten(1))
+
+
+def conv_problem(count=4, channels=1, size=(9, 11), seed=0):
+    images = torch.randint(0, 256, (count, channels, *size), generator=torch.Generator().manual_seed(seed)) / 255
+    model = ConvModel(channels, size).eval().requires_grad_(False)
+    return model, images, model(images).argmax(1)
+
+
+def steep_problem(*args, seed):
+    """A linear problem whose softmax names one class, as a trained network's does."""
+    problem = linear_problem(*args, seed=seed)
+    problem.model.weight.data *= 30
+    problem.model.bias.data *= 30
+    return problem
+
+
+def run(model, images, labels, *, estimator, **options):
+    return getattr(information, estimator)(model, images, labels, **options)
+
+
+@pytest.mark.parametrize("name", list(QUICK))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_estimator_and_search_succeeds_inside_the_box(name, channels):
+    model, images, labels = conv_problem(channels=channels)
+    counting = CountingModel(model, len(images))
+    result = run(counting, images, labels, **QUICK[name])
+    assert (margin(model(result.adversarial), labels) > 0).all()
+    assert (result.first_success >= 0).all()
+    assert result.adversarial.min() >= 0
+    assert result.adversarial.max() <= 1
+    chosen = {"search": "binary"} | QUICK[name]
+    rounds = chosen["search_steps"] if chosen["search"] == "binary" else 1
+    assert (counting.forwards == rounds * chosen["steps"]).all()
+    assert (counting.backwards == rounds * chosen["steps"]).all()
+    assert result.trace["margin"].shape == (len(images), len(result.trace["step"]))
+    assert len(result.trace["step"]) <= 100
+
+
+@pytest.mark.parametrize("options", [{"estimator": "projection"}, {"estimator": "masking", "exponent": 0.0}])
+@pytest.mark.parametrize(("count", "shape"), [(1, (1, 7, 7)), (6, (3, 8, 5))])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_decoupled_search_reaches_the_optimal_l2_of_a_linear_model(options, count, shape, targeted):
+    problem = steep_problem(count, shape, 5, seed=count)
+    optimum, nearest = problem.nearest(2)
+    targets = nearest if targeted else None
+    result = run(
+        problem.model,
+        problem.images,
+        problem.labels,
+        search="decoupled",
+        quantize=False,
+        steps=100,
+        targets=targets,
+        **options,
+    )
+    distance = (result.adversarial - problem.images).flatten(1).norm(dim=1)
+    assert (margin(problem.model(result.adversarial), problem.labels, targets) > 0).all()
+    assert (distance / optimum).max() < 1.25
+
+
+def test_masking_reaches_the_optimum_in_its_own_coordinates():
+    # In whitened coordinates the model is linear too, so the least weighted norm to the boundary is known.
+    problem = steep_problem(5, (1, 9, 9), 4, seed=3)
+    result = run(
+        problem.model,
+        problem.images,
+        problem.labels,
+        estimator="masking",
+        search="decoupled",
+        quantize=False,
+        steps=100,
+    )
+    root = masking_weights(problem.images, 0.05).sqrt()
+    delta = result.adversarial - problem.images
+    reached = (delta * root).flatten(1).norm(dim=1)
+    logits, weight = problem.model(problem.images), problem.model.weight
+    slopes = (weight[problem.labels][:, None] - weight) / root.flatten(1)[:, None]
+    margins = logits.gather(1, problem.labels[:, None]) - logits
+    optimum = torch.where(margins > 0, margins / slopes.norm(dim=2), torch.inf).amin(1)
+    assert (reached / optimum).max() < 1.25
+
+
+def test_epsilon_confidence_and_failure_are_honoured():
+    model, images, labels = conv_problem()
+    epsilon = 0.02
+    for search in ("decoupled", "binary"):
+        result = run(
+            model, images, labels, estimator="masking", search=search, steps=20, epsilon=epsilon, quantize=False
+        )
+        assert (result.adversarial - images).abs().max() <= epsilon + 1e-6
+    confident = run(model, images, labels, estimator="masking", search="decoupled", steps=80, confidence=2.0)
+    reached = margin(model(confident.adversarial), labels)
+    assert (reached[confident.first_success >= 0] >= 2.0).all()
+    assert (confident.first_success >= 0).any()
+    hopeless = run(model, images, labels, estimator="masking", search="decoupled", steps=5, epsilon=1e-6)
+    assert (hopeless.first_success == -1).all()
+
+
+def test_an_image_alone_and_in_another_order_gives_the_same_distance():
+    model, images, labels = conv_problem(6)
+    indices = torch.tensor([4, 7, 9, 12, 13, 20])
+    for name in ("masking decoupled", "mine binary"):
+
+        def distances(order, options=QUICK[name]):
+            result = run(model, images[order], labels[order], indices=indices[order], seed=1, **options)
+            return (result.adversarial - images[order]).flatten(1).norm(dim=1)
+
+        together = distances(torch.arange(6))
+        alone = torch.cat([distances(torch.tensor([number])) for number in range(6)])
+        backwards = distances(torch.arange(6).flip(0)).flip(0)
+        assert (alone / together - 1).abs().median() < 0.01
+        assert (backwards / together - 1).abs().median() < 0.01
+
+
+def test_masking_beats_plain_l2_on_its_objective():
+    model, images, labels = conv_problem(8, size=(12, 12))
+    images[:, :, :, :6] = 0.5
+    labels = model(images).argmax(1)
+    ours = run(model, images, labels, estimator="masking", search="decoupled", steps=80)
+    plain = run(model, images, labels, estimator="masking", exponent=0.0, search="decoupled", steps=80)
+    ours, plain = (perturbation_information(images, r.adversarial, 0.05) for r in (ours, plain))
+    assert ours.mean() < plain.mean()
+
+
+def test_pairs_give_a_smaller_perturbation_than_matrices():
+    # Same estimate, less noisy gradient: Adam turns the noise of drawn matrices into perturbation.
+    model, images, labels = conv_problem(4)
+    options = {"estimator": "mine", "search": "primal_dual", "steps": 120, "samples": 64, "dimension": 4, "hidden": 8}
+    results = {sampling: run(model, images, labels, sampling=sampling, **options) for sampling in ("pairs", "matrix")}
+    size = {name: (result.adversarial - images).flatten(1).norm(dim=1).mean() for name, result in results.items()}
+    assert all((result.first_success >= 0).all() for result in results.values())
+    assert size["pairs"] < size["matrix"]
+
+
+def test_impossible_combinations_say_what_to_do():
+    model, images, labels = conv_problem(channels=3)
+    with pytest.raises(AttackError, match="search: binary"):
+        run(model, images, labels, estimator="mine", search="decoupled")
+    with pytest.raises(AttackError, match="colour: rgb"):
+        run(model, images, labels, estimator="masking", search="decoupled", colour="opponent")
+    problem = linear_problem(2, (1, 7, 7), 3)
+    with pytest.raises(AttackError, match="batch: projection"):
+        run(problem.model, problem.images, problem.labels, estimator="mine", batch="conv", steps=2)
+
+
+@pytest.mark.parametrize("name", ["uae_projection", "uae_conv", "uae_binary"])
+def test_recipes_of_the_follow_up_run_and_can_be_shortened(name):
+    model, images, labels = conv_problem(2)
+    counting = CountingModel(model, len(images))
+    extra = {"search_steps": 2} if name == "uae_binary" else {}
+    result = run(counting, images, labels, estimator=name, steps=5, **extra)
+    assert (counting.forwards == 5 * extra.get("search_steps", 1)).all()
+    assert result.adversarial.shape == images.shape
+    assert (result.adversarial != images).flatten(1).any(1).all()
+
+
+def test_without_indices_and_seed_an_attack_takes_the_first_places_and_seed_0():
+    model, images, labels = conv_problem(3)
+    options = QUICK["mine binary"]
+    plain = run(model, images, labels, **options)
+    told = run(model, images, labels, indices=torch.arange(3), seed=0, **options)
+    other = run(model, images, labels, indices=torch.arange(3), seed=1, **options)
+    assert torch.equal(plain.adversarial, told.adversarial)
+    assert not torch.equal(plain.adversarial, other.adversarial)
+
+
+def test_masking_with_exponent_0_steps_like_the_closed_form():
+    model, images, labels = conv_problem()
+    ours = run(model, images, labels, estimator="masking", exponent=0.0, steps=2)
+    theirs = run(model, images, labels, estimator="projection", steps=2)
+    # The first step comes before any ranking of iterates.
+    assert torch.allclose(ours.trace["margin"][:, 1], theirs.trace["margin"][:, 1], atol=1e-4)

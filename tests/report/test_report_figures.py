@@ -1,0 +1,262 @@
+"""Figures from synthetic artefacts: they are written, repeat byte for byte, and hold the numbers they show."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.report_artifacts import save_calibration, save_results
+from infoadv import InfoadvError, artifacts
+from infoadv.report import figures, style
+from infoadv.report.figures import distributions, examples, grid
+
+ATTACKS: dict[str, dict[str, Any]] = {
+    "cw": {"cost": 900},
+    "mine": {"estimator": "mine", "cost": 2000},
+    "weak": {"success": 0.0, "strength": 0.2},
+    "cw-confidence-0": {"margin": 1.0},
+    "cw-confidence-5": {"margin": 5.0, "strength": 0.1},
+    "weak-epsilon-0.1": {"success": 0.5},
+    "weak-epsilon-0.3": {"success": 0.9, "strength": 0.2},
+}
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    root = tmp_path_factory.mktemp("results")
+    return save_results(root, ATTACKS, (("digits", "standard", 1), ("photos", "standard", 3)))
+
+
+def specification(**figure: Any) -> dict[str, Any]:
+    entries = {
+        name: {
+            "label": f"{name} $",
+            "color_index": i,
+            "sweep_of": name.split("-")[0] if "-" in name else None,
+            "compared": name in ("cw", "mine"),
+        }
+        for i, name in enumerate(ATTACKS)
+    }
+    statistics = {"bootstrap": 100, "confidence": 0.95, "reference": "cw"}
+    return {"figure": figure, "statistics": statistics, "attacks": entries}
+
+
+def draw(name: str, inputs: list[str], spec: dict[str, Any], folder: Path) -> pd.DataFrame:
+    figures.draw(name, inputs, spec, folder / name, folder / f"{name}.csv")
+    assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    return pd.read_csv(folder / f"{name}.csv")
+
+
+def of(paths: dict[str, list[str]], dataset: str, *kinds: str) -> list[str]:
+    parts = [path for kind in kinds for path in paths[kind]]
+    return [path for path in parts if dataset in Path(path).stem or dataset in Path(path).parts]
+
+
+def test_grid(paths: dict[str, list[str]], tmp_path: Path) -> None:
+    inputs = of(paths, "photos", "data", "attack", "metrics")
+    spec = specification(images=2, attacks=["cw", "weak"]) | {"dataset": "photos"}
+    frame = draw("grid", inputs, spec, tmp_path)
+    assert frame["attack"].tolist() == ["cw", "weak", "cw", "weak"]
+    assert frame["index"].tolist() == [0, 0, 1, 1]
+    assert not frame.loc[frame["attack"] == "weak", "success"].any()
+    stored = pd.read_parquet(next(path for path in inputs if path.endswith("photos/standard/cw.parquet")))
+    np.testing.assert_allclose(frame.loc[frame["attack"] == "cw", "l2"], stored["l2"][:2])
+
+
+def test_grid_does_not_repeat_a_class_before_all_were_shown(paths: dict[str, list[str]]) -> None:
+    inputs = of(paths, "digits", "data", "attack", "metrics")
+    _, frame = grid.draw(inputs, specification(images=11, attacks=["cw"]) | {"dataset": "digits"})
+    assert sorted(frame["label"][:10]) == list(range(10))
+
+
+def test_examples_are_a_picture_for_each_attack_on_each_network(tmp_path: Path) -> None:
+    targets = (("photos", "standard", 3), ("photos", "robust", 3))
+    attacks = {"cw": {}, "weak": {"success": 0.0}, "noise": {"success": 0.0}}
+    made = save_results(tmp_path, attacks, targets, size=32)
+    inputs = [*made["data"], *made["attack"], *made["metrics"]]
+    spec = specification(images=3)
+    spec["attacks"]["noise"] = {"label": "noise", "color_index": 9, "control": True}
+    for folder in ("one", "two"):
+        figures.draw("examples", inputs, spec, tmp_path / folder, tmp_path / f"{folder}.csv")
+    frame = pd.read_csv(tmp_path / "one.csv")
+    drawn = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*"))
+    assert drawn == sorted(Path(model) / f"{name}.png" for _, model, _ in targets for name in attacks)
+    for path in drawn:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
+        assert (tmp_path / "one" / path).stat().st_size < 60_000
+    # All attacks on a network show the same images, at one factor.
+    for _, part in frame.groupby("model"):
+        assert part.groupby("attack")["index"].apply(list).tolist() == [[0, 1, 2]] * 3
+        assert part["scale"].nunique() == 1
+    stored = pd.read_parquet(next(path for path in inputs if path.endswith("photos/robust/cw.parquet")))
+    shown = frame[(frame["model"] == "robust") & (frame["attack"] == "cw")]
+    np.testing.assert_allclose(shown["l2"], stored["l2"][:3])
+    assert shown["prediction"].tolist() == stored["prediction"][:3].tolist()
+    with pytest.raises(InfoadvError, match=r"cw\.safetensors: the examples figure has no metrics"):
+        figures.draw("examples", [*made["data"], *made["attack"]], spec, tmp_path / "three", tmp_path / "three.csv")
+
+
+def test_an_example_shows_clean_adversarial_and_perturbation_and_who_failed(tmp_path: Path) -> None:
+    attacks = {"weak": {"success": 0.0}, "noise": {"success": 0.0}}
+    made = save_results(tmp_path, attacks, (("digits", "standard", 1),))
+    spec = specification(images=1)
+    spec["attacks"]["noise"] = {"label": "noise", "color_index": 9, "control": True}
+    with style.applied():
+        pairs, frame = examples.draw([*made["data"], *made["attack"], *made["metrics"]], spec)
+        drawn = dict(pairs)
+    written = {name: " ".join(text.get_text() for text in figure.texts) for name, figure in drawn.items()}
+    assert "failed" in written["standard/weak"]
+    assert "failed" not in written["standard/noise"]
+    assert "control" in written["standard/noise"]
+    tensors, _ = artifacts.load_tensors(made["attack"][0])
+    clean = artifacts.load_tensors(made["data"][0])[0]["x_test"][0, 0] / 255
+    adversarial = tensors["adversarial_8bit"][0, 0] / 255
+    wanted = clean, adversarial, np.clip(0.5 + frame["scale"][0] * (adversarial - clean), 0, 1)
+    for image, pixels in zip(drawn["standard/weak"].images, wanted, strict=True):
+        inside = np.asarray(image.get_array())[2:-2, 2:-2]
+        np.testing.assert_allclose(inside[::7, ::7, 0], pixels)
+
+
+def test_tradeoff(paths: dict[str, list[str]], tmp_path: Path) -> None:
+    frame = draw("tradeoff", of(paths, "digits", "metrics"), specification(), tmp_path)
+    assert set(frame["panel"]) == {"survival", "budget", "confidence"}
+    curve = frame[(frame["panel"] == "survival") & (frame["attack"] == "cw")]
+    assert curve["x"].is_monotonic_decreasing
+    assert curve["y"].iloc[-1] == pytest.approx(curve["asr"].iloc[0])
+    confidence = frame[frame["panel"] == "confidence"]
+    assert confidence["value"].tolist() == [0, 5]
+    assert confidence["x"].is_monotonic_increasing
+    assert frame.loc[frame["panel"] == "budget", "attack"].tolist() == ["weak", "weak"]
+    assert frame.loc[(frame["panel"] == "survival") & (frame["attack"] == "weak"), "y"].isna().all()
+
+
+def test_a_family_begins_with_the_attack_that_its_sweep_varies(paths: dict[str, list[str]], tmp_path: Path) -> None:
+    spec = specification()
+    spec["attacks"]["cw"]["swept"] = {"option": "confidence", "value": 0.5}
+    spec["attacks"]["weak"]["swept"] = {"option": "epsilon", "value": "smallest"}
+    # What the configuration says counts more than what the name looks like.
+    spec["attacks"]["cw-confidence-0"] |= {"option": "confidence", "value": -1}
+    # Where the sweep does not run, its attack alone is no family.
+    alone = [path for path in of(paths, "photos", "metrics") if "-" not in Path(path).stem]
+    frame = draw("tradeoff", of(paths, "digits", "metrics") + alone, spec, tmp_path)
+    confidence = frame[frame["panel"] == "confidence"]
+    assert confidence["value"].tolist() == [-1, 0.5, 5]
+    assert confidence["attack"].unique().tolist() == ["cw"]
+    assert confidence["dataset"].unique().tolist() == ["digits"]
+    assert frame.loc[frame["panel"] == "budget", "value"].tolist() == [0.1, 0.3]
+    spec["attacks"]["cw-confidence-5"] |= {"option": "confidence", "value": "large"}
+    with pytest.raises(InfoadvError, match=r"cw-confidence-5: .*sweeps over numbers"):
+        draw("tradeoff", of(paths, "digits", "metrics"), spec, tmp_path)
+
+
+def test_a_control_neither_fails_nor_succeeds(paths: dict[str, list[str]], tmp_path: Path) -> None:
+    spec = specification(metrics=["ssim"]) | {"dataset": "photos"}
+    spec["attacks"]["weak"]["control"] = True
+    inputs = of(paths, "photos", "metrics")
+    boxes = draw("distributions", inputs, spec, tmp_path).set_index("attack")
+    assert boxes.loc["weak", "n"] == boxes.loc["cw", "n"] > 0
+    assert "weak" not in set(draw("cost", inputs, spec, tmp_path)["attack"])
+    survival = draw("tradeoff", inputs, spec, tmp_path).query("panel == 'survival'")
+    assert set(survival["attack"]) == {"cw", "mine"}
+
+    spec["figure"] = {"images": 1, "attacks": ["cw", "weak"]}
+    figure, _ = grid.draw(of(paths, "photos", "data", "attack", "metrics"), spec)
+    written = " ".join(text.get_text() for text in figure.texts)
+    assert "failed" not in written
+    assert "control" in written
+    spec["attacks"]["weak"]["control"] = False
+    figure, _ = grid.draw(of(paths, "photos", "data", "attack", "metrics"), spec)
+    assert "failed" in " ".join(text.get_text() for text in figure.texts)
+
+
+def test_distributions_and_cost_with_a_metric_that_one_data_set_lacks(
+    paths: dict[str, list[str]], tmp_path: Path
+) -> None:
+    inputs = [path for path in paths["metrics"] if "-" not in Path(path).stem]
+    spec = specification(metrics=["ssim", "ciede2000"])
+    frame = draw("distributions", inputs, spec, tmp_path)
+    assert set(frame["attack"]) == {"cw", "mine"}
+    assert set(frame.loc[frame["dataset"] == "digits", "metric"]) == {"ssim"}
+    cost = draw("cost", inputs, spec, tmp_path)
+    assert cost.loc[cost["attack"] == "mine", "passes"].unique().tolist() == [4000]
+    assert cost.loc[cost["attack"] == "weak", "mean"].isna().all()
+    known = cost["mean"].notna()
+    assert (cost["low"][known] <= cost["mean"][known]).all()
+
+
+def test_names_of_metrics_do_not_run_into_each_other(paths: dict[str, list[str]]) -> None:
+    inputs = [path for path in of(paths, "photos", "metrics") if "-" not in Path(path).stem]
+    spec = specification()
+    # Long names of attacks leave little width to the panels.
+    spec["attacks"]["cw"]["label"] = "PGD-Linf (smallest) of equal norm"
+    with style.applied():
+        figure, _ = distributions.draw(inputs, spec)
+        figure.draw_without_rendering()
+        names = [axes.xaxis.label.get_window_extent() for axes in figure.axes]
+    assert len(names) == len(distributions.DEFAULT)
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(names))
+
+
+def test_empty_common_set_is_said_not_hidden(paths: dict[str, list[str]], tmp_path: Path) -> None:
+    spec = specification(metrics=["ssim"])
+    spec["attacks"]["weak"]["compared"] = True
+    inputs = of(paths, "digits", "metrics")
+    assert draw("distributions", inputs, spec, tmp_path).empty
+    assert draw("cost", inputs, spec, tmp_path)["mean"].isna().all()
+
+
+def test_calibration(tmp_path: Path) -> None:
+    path = save_calibration(tmp_path / "mine.parquet", (1, 64), (128, 512), 2)
+    frame = draw("calibration", [path], {"figure": {}}, tmp_path)
+    assert (frame["truth"] > 0).all()
+    assert frame["seeds"].unique().tolist() == [2]
+    np.testing.assert_allclose(frame["ln_samples"], np.log(frame["samples"]))
+
+
+def test_convergence_draws_the_attack_asked_for_and_repeats(paths: dict[str, list[str]], tmp_path: Path) -> None:
+    spec = specification(dataset="photos", model="standard", attack="mine", image=1)
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        frame = draw("convergence", paths["attack"], spec, tmp_path / folder)
+    assert frame["dataset"].unique().tolist() == ["photos"]
+    assert frame["index"].unique().tolist() == [1]
+    assert np.isnan(frame["truth"][0])
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_errors_say_what_to_do(paths: dict[str, list[str]], tmp_path: Path) -> None:
+    with pytest.raises(InfoadvError, match="choose one of: calibration, convergence, cost"):
+        draw("nosuch", [], specification(), tmp_path)
+    with pytest.raises(InfoadvError, match=r"convergence: no attack artefact with a trace fits \(attack cw\)"):
+        draw("convergence", paths["attack"], specification(attack="cw"), tmp_path)
+    with pytest.raises(InfoadvError, match=r"convergence\.image: 99"):
+        draw("convergence", paths["attack"], specification(image=99), tmp_path)
+    with pytest.raises(InfoadvError, match="one data artefact, 0 were given"):
+        draw("grid", paths["attack"], specification(), tmp_path)
+    with pytest.raises(InfoadvError, match=r"figures\.grid\.attacks"):
+        draw("grid", of(paths, "digits", "data", "attack"), specification(attacks=["nosuch"]), tmp_path)
+    tensors, header = artifacts.load_tensors(paths["attack"][0])
+    nameless = str(tmp_path / "nameless.safetensors")
+    artifacts.save_tensors(nameless, tensors, {key: value for key, value in header.items() if key != "model"})
+    for name, inputs in (("convergence", [nameless]), ("grid", [*of(paths, "digits", "data"), nameless])):
+        with pytest.raises(InfoadvError, match=r"nameless\.safetensors: its header names no model"):
+            draw(name, inputs, specification(), tmp_path)
+    with pytest.raises(InfoadvError, match=r"tradeoff\.metric: gmsd"):
+        draw("tradeoff", paths["metrics"], specification(metric="gmsd"), tmp_path)
+    with pytest.raises(InfoadvError, match="metric 'nosuch' was not computed"):
+        draw("cost", paths["metrics"], specification(metrics=["nosuch"]), tmp_path)
+
+
+def test_the_style_sheet_is_put_back() -> None:
+    before = matplotlib.rcParams["font.size"], matplotlib.rcParams["pdf.fonttype"]
+    with style.applied():
+        assert matplotlib.rcParams["pdf.fonttype"] == 42
+    assert (matplotlib.rcParams["font.size"], matplotlib.rcParams["pdf.fonttype"]) == before
