@@ -5,13 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-<<<<<<< HEAD:tests/test_mutual_information.py
-from infoadv.attacks import AttackError, CountingModel, information, margin
-=======
 from helpers.linear import linear_problem
-from infoadv.attacks import AttackError, CountingModel, margin
-from infoadv.attacks.information import PRESETS, SCHEMA, _whitening, mutual_information, resolve_options
->>>>>>> 86c89c22e871b16d2334228c4410087d82a6f3cb:tests/attacks/test_mutual_information.py
+from infoadv.attacks import AttackError, CountingModel, information, margin
 from infoadv.information.masking import masking_weights, perturbation_information
 
 QUICK = {
