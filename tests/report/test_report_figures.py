@@ -233,7 +233,7 @@ def test_convergence_draws_the_attack_asked_for_and_repeats(paths: dict[str, lis
 
 
 def test_errors_say_what_to_do(paths: dict[str, list[str]], tmp_path: Path) -> None:
-    with pytest.raises(InfoadvError, match="choose one of: calibration, convergence, cost"):
+    with pytest.raises(InfoadvError, match="figures has no 'nosuch'; it has: calibration, convergence, cost"):
         draw("nosuch", [], specification(), tmp_path)
     with pytest.raises(InfoadvError, match=r"convergence: no attack artefact with a trace fits \(attack cw\)"):
         draw("convergence", paths["attack"], specification(attack="cw"), tmp_path)

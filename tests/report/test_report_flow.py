@@ -75,7 +75,7 @@ def texts(figure: Figure) -> str:
 
 def drawn(name: str, inputs: list[str], spec: dict[str, Any]) -> tuple[Figure, pd.DataFrame]:
     with style.applied():
-        return report.load("figures", name).draw(inputs, spec)
+        return plugins.module("figures", name).draw(inputs, spec)
 
 
 # D and aggregation
