@@ -17,6 +17,7 @@ os.environ.update(
 from infoadv import InfoadvError
 from infoadv import config as configuration
 from infoadv.artifacts import canonical_json, checks
+from infoadv.config import outside
 from infoadv.execution import run_lock
 from infoadv.pipeline import code_inputs, layout, presentation
 from infoadv.pipeline import resources as need
@@ -111,6 +112,16 @@ NAMES = ("dataset", "model", "attack")
 def maker(dag, job):
     """Return the job whose parameters and inputs the artefact of ``job`` tells: of a gathered attack, that of a shard."""
     return next((other for other in dag.job_dependencies(job) if other.rule.name == "attack_shard"), job)
+
+
+def check_outside():
+    """Check the functions of the user's and the number of images, before jobs fail for them one by one.
+
+    Missing files are left to Snakemake, which knows whether a job of this run reads them.
+    """
+    found = [*outside.missing_code(settings, Path()), *outside.missing_images(settings, Path())]
+    if found:
+        raise configuration.ConfigError(" ".join(found))
 
 
 def check_existing(dag):

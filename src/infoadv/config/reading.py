@@ -40,8 +40,11 @@ def read(path: str | Path) -> dict[str, Any]:
         if Path(path).stat().st_size > _MAX_FILE:
             raise ConfigError(f"{path}: larger than {_MAX_FILE >> 20} MiB; no configuration is.")
         text = Path(path).read_text(encoding="utf-8")
-        yaml.compose(text, Loader=_UniqueKeys)
-        raw = yaml.safe_load(text)
+        loader = _UniqueKeys(text)
+        try:
+            raw = loader.get_single_data()
+        finally:
+            loader.dispose()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
     except yaml.MarkedYAMLError as error:
