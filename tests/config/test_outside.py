@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
+from helpers import ROOT
 from infoadv import cli
 from infoadv.config import Config, outside, summary
 from infoadv.registry import plugins
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
