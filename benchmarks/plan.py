@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from infoadv import artifacts, models
-from infoadv.config import Attack, Config
+from infoadv.config import Config, PlannedAttack
 from infoadv.pipeline import resources
 from infoadv.registry import plugins
 
@@ -117,7 +117,7 @@ def network(config: Config, dataset: str, name: str) -> nn.Module:
     return models.build(specification["architecture"], specification["options"], SHAPES[dataset], 10, *moments)
 
 
-def passes(attack: Attack, dataset: str, jobs: list[Job]) -> tuple[float, float]:
+def passes(attack: PlannedAttack, dataset: str, jobs: list[Job]) -> tuple[float, float]:
     """Return forward and backward passes per image: measured with the same options, or else what the options say."""
     same = [job for job in jobs if (job.method, job.options) == (attack.method, attack.options[dataset])]
     if same:
@@ -131,7 +131,9 @@ def hours(work: float) -> str:
     return " to ".join(f"{end:,.0f}" if end >= 10 else f"{end:.2g}" for end in ends)
 
 
-def print_attacks(attacks: list[Attack], jobs: list[Job], costs: dict[tuple[str, str], tuple], images: int) -> None:
+def print_attacks(
+    attacks: list[PlannedAttack], jobs: list[Job], costs: dict[tuple[str, str], tuple], images: int
+) -> None:
     """Print what the attacks cost, the dearest first."""
     # A job of some seconds is mostly start.
     long = [job for job in jobs if job.seconds > 0.1]
@@ -174,7 +176,7 @@ def print_training(config: Config, costs: dict[tuple[str, str], tuple]) -> None:
     print(f"\nTraining: {work:.1e} operations, {hours(work)} GPU hours.")
 
 
-def print_storage(attacks: list[Attack], jobs: list[Job], folders: list[Path], images: int) -> None:
+def print_storage(attacks: list[PlannedAttack], jobs: list[Job], folders: list[Path], images: int) -> None:
     """Print bytes per image and what they come to, and the time of the metrics."""
     print("\n| artefact | bytes per image | files | GB |\n| --- | --: | --: | --: |")
     for dataset, names in NETWORKS.items():

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from infoadv import config
+from infoadv import artifacts, config
 
 CONFIG = {
     "datasets": {"digits": {"source": "digits", "size": 32}},
@@ -61,13 +61,13 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=4, help="shards (default 4)")
     arguments = parser.parse_args()
     checked = config.Config(CONFIG)
-    network = config.as_json(checked.models["standard"]["digits"])
-    attacked = config.as_json(checked.attacks["cw_l2"].specification("digits"))
+    network = artifacts.canonical_json(checked.models["standard"]["digits"])
+    attacked = artifacts.canonical_json(checked.attacks["cw_l2"].specification("digits"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data, model = str(folder / "data.safetensors"), str(folder / "digits" / "standard.safetensors")
         infoadv = ("-m", "infoadv")
-        cpu_seconds(*infoadv, "data", "--spec", config.as_json(checked.datasets["digits"]), "--out", data)
+        cpu_seconds(*infoadv, "data", "--spec", artifacts.canonical_json(checked.datasets["digits"]), "--out", data)
         checkpoint = str(folder / "checkpoint.safetensors")
         options = ("--data", data, "--spec", network, "--checkpoint", checkpoint, "--out", model)
         cpu_seconds(*infoadv, "train", *options)

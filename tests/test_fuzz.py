@@ -26,6 +26,7 @@ from helpers import ROOT
 from infoadv import InfoadvError, artifacts, config, data, models
 from infoadv.data import cifar10, mnist
 from infoadv.data.npz import npz
+from infoadv.pipeline import presentation
 
 LONG = os.environ.get("INFOADV_FUZZ")
 
@@ -418,7 +419,7 @@ def test_a_changed_configuration(raw, drawn):
     if checked is not None:
         names = [*checked.datasets, *checked.models, *checked.attacks]
         assert not any({"/", "\\", "\n", "\0"} & set(name) or name.startswith(".") for name in names)
-        artifacts.canonical_json(checked.presentation)
+        artifacts.canonical_json(presentation.of_attacks(checked))
 
 
 @examples(40)

@@ -191,22 +191,17 @@ def _show(arguments: argparse.Namespace) -> None:
     print(json.dumps(artifacts.read_header(arguments.file), indent=2, sort_keys=True))
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def _check(arguments: argparse.Namespace) -> int:
     from infoadv import config
+    from infoadv.config import outside, summary
 
     checked = config.load(arguments.config)
-    attacked = list(dict.fromkeys((run.dataset, run.model) for run in checked.runs))
-    print(f"data sets  {len(checked.datasets)}: {', '.join(checked.datasets)}")
-    print(f"networks   {len(checked.trained())}, of which {len(attacked)} are attacked")
-    for dataset, model in attacked:
-        attacks = [run.attack for run in checked.runs if (run.dataset, run.model) == (dataset, model)]
-        print(f"           {dataset}/{model}: {len(attacks)} attacks on {checked.images} images")
-    print(f"attacks    {len(checked.attacks)}: {', '.join(checked.attacks)}")
-    print(f"metrics    {len(checked.metrics)}: {', '.join(checked.metrics)}")
-    if checked.flow is not None:
-        print(f"profiles   {checked.flow.dataset}: {', '.join(checked.flow.parts())}")
-    print(f"tables     {', '.join(checked.tables())}")
-    print(f"figures    {', '.join(checked.figures)}")
+    directory = Path(arguments.directory)
+    print(summary.text(checked, directory), end="", flush=True)
+    problems = outside.problems(checked, directory)
+    for problem in problems:
+        _complain(f"{arguments.config}: {problem}")
+    return 2 if problems else 0
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -250,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="stages", metavar="STAGE", required=True)
 
     def command(
-        name: str, function: Callable[[argparse.Namespace], None], text: str, example: str
+        name: str, function: Callable[[argparse.Namespace], int | None], text: str, example: str
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(
             name,
@@ -264,6 +259,9 @@ def _parser() -> argparse.ArgumentParser:
 
     def spec(sub: argparse.ArgumentParser, text: str) -> None:
         sub.add_argument("--spec", type=_specification, required=True, metavar="JSON", help=text)
+
+    def directory(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--directory", metavar="DIR", default=".", help="the folder of the run (default: this one)")
 
     def seeded(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--seed", type=int, default=0, help="seed of all randomness (default 0)")
@@ -281,6 +279,7 @@ def _parser() -> argparse.ArgumentParser:
         "check", _check, "check a configuration and say what it would run", "infoadv check config/config.yaml"
     )
     sub.add_argument("config", help="the configuration, YAML")
+    directory(sub)
 
     sub = command(
         "status",
@@ -289,7 +288,7 @@ def _parser() -> argparse.ArgumentParser:
         "infoadv status --configfile config/paper.yaml --directory runs/paper",
     )
     sub.add_argument("--configfile", metavar="FILE", help="the configuration of the run (default config/config.yaml)")
-    sub.add_argument("--directory", metavar="DIR", default=".", help="the folder of the run (default: this one)")
+    directory(sub)
 
     sub = command("options", _options, "print every key and option of a configuration, as Markdown", "infoadv options")
     sub.add_argument("--write", metavar="FILE", help="replace what follows the marker line in this file instead")
@@ -463,6 +462,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _complain(message: str) -> None:
+    """Print an error as one line."""
+    text = " ".join(message.split())
+    # A message may quote a stranger's file, and a terminal obeys control characters.
+    print(f"infoadv: error: {''.join(c if c.isprintable() else '?' for c in text)}", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; return the exit status: 0, or 2 after an error that the user can act on."""
     arguments = _parser().parse_args(argv)
@@ -470,7 +476,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from infoadv.execution.device import prepare_environment
 
         prepare_environment(arguments.threads)
-        arguments.function(arguments)
+        return arguments.function(arguments) or 0
     except RunError as error:
         # No failure: on a cluster, Snakemake would delete what the other run has made in the meantime.
         clear_line()
@@ -478,12 +484,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except InfoadvError as error:
         clear_line()
-        text = " ".join(str(error).split())
-        # A message may quote a stranger's file, and a terminal obeys control characters.
-        print(f"infoadv: error: {''.join(c if c.isprintable() else '?' for c in text)}", file=sys.stderr)
+        _complain(str(error))
         return 2
     except BrokenPipeError:
         # `infoadv show FILE | head`: the reader has what it wanted.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return 0

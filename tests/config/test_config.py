@@ -57,7 +57,7 @@ def test_embedded_default_runs_every_family_on_two_networks_without_network():
     assert methods == set(plugins.schemas("attacks")) - adv_lib - recipes
     assert set(checked.metrics) == set(plugins.schemas("metrics"))
     assert checked.metrics["lpips"]["backbone"] == "reference"
-    assert set(checked.figures) == set(config.figures())
+    assert set(checked.figures) == set(plugins.names("figures"))
 
 
 def schemas_with_defaults():
@@ -366,7 +366,7 @@ def test_code_of_training_holds_no_attack_and_no_report(raw):
     assert "models/resnet.py" not in training
 
 
-@pytest.mark.parametrize("figure", config.figures())
+@pytest.mark.parametrize("figure", plugins.names("figures"))
 def test_code_of_a_figure_is_its_own_file_and_no_other_figure(figure):
     code = names(code_inputs.of_figure(figure))
     drawn = {name for name in code if name.startswith("report/figures/")}

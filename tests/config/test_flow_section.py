@@ -1,4 +1,4 @@
-"""The study of information profiles: what it runs, what it follows in which network, and what the configuration refuses."""
+"""The section flow: what the profiles run, what they follow in which network, and what the configuration refuses."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import yaml
 from helpers import ROOT
 from infoadv import config
 from infoadv.config import Config, ConfigError, Run
-from infoadv.config.flow import Study
-from infoadv.pipeline import code_inputs
+from infoadv.config.flow import Flow
+from infoadv.pipeline import code_inputs, presentation
+from infoadv.registry import plugins
 
 VALUES = {
     "dataset": "d",
@@ -37,13 +38,13 @@ EVERYTHING = {
 
 def followed(values):
     """Return {network: {(source, attack)}}."""
-    parts = Study(values).parts()
+    parts = Flow(values).parts()
     return {network: {(part.source, part.attack) for part in several} for network, several in parts.items()}
 
 
-def test_a_study_without_options_follows_one_network():
+def test_profiles_without_options_follow_one_network():
     assert followed(VALUES) == {"full": {("full", "fgsm"), ("full", "cw"), ("full", "jsma")}}
-    assert list(Study(VALUES).runs()) == [("full", "fgsm"), ("full", "cw"), ("full", "jsma")]
+    assert list(Flow(VALUES).runs()) == [("full", "fgsm"), ("full", "cw"), ("full", "jsma")]
 
 
 def test_every_network_is_followed_with_its_own_examples_and_those_of_the_others():
@@ -61,7 +62,7 @@ def test_every_network_is_followed_with_its_own_examples_and_those_of_the_others
 
 
 def test_controls_stand_beside_every_attack_on_its_own_network():
-    for network, parts in Study({**VALUES, **EVERYTHING}).parts().items():
+    for network, parts in Flow({**VALUES, **EVERYTHING}).parts().items():
         for part in parts:
             own = part.source == network
             assert "noise" in part.conditions
@@ -74,16 +75,16 @@ def test_controls_stand_beside_every_attack_on_its_own_network():
 
 
 def test_each_attack_is_run_once():
-    runs = list(Study({**VALUES, **EVERYTHING}).runs())
+    runs = list(Flow({**VALUES, **EVERYTHING}).runs())
     assert len(set(runs)) == len(runs)
     assert {("three", "jsma"), ("distilled", "warm"), ("small", "jsma")} <= set(runs)
 
 
 def test_a_specification_holds_what_determines_the_profiles_and_no_role():
-    study = Study({**VALUES, **EVERYTHING})
-    assert study.specification("full")["layers"] == ["a"]
-    assert study.specification("vgg")["layers"] is None
-    assert set(study.specification("vgg")) == {
+    flow = Flow({**VALUES, **EVERYTHING})
+    assert flow.specification("full")["layers"] == ["a"]
+    assert flow.specification("vgg")["layers"] is None
+    assert set(flow.specification("vgg")) == {
         *("estimators", "evidence", "shifts", "iterates", "probes", "matched", "layers", "studies")
     }
 
@@ -93,7 +94,7 @@ def raw():
     return yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 
 
-def test_attacks_of_the_study_alone_are_run_and_not_compared(raw):
+def test_attacks_of_the_profiles_alone_are_run_and_not_compared(raw):
     checked = Config(raw)
     alone = set(checked.flow_runs()) - set(checked.runs)
     assert Run("digits", "good_init", "jsma") in alone
@@ -102,17 +103,17 @@ def test_attacks_of_the_study_alone_are_run_and_not_compared(raw):
     assert checked.flow.values["evidence"] == "class"
 
 
-def test_tables_and_figures_of_the_profiles_belong_to_the_study(raw):
+def test_tables_and_figures_of_the_profiles_belong_to_the_section(raw):
     with_flow = Config(raw)
     for name in [name for name in raw["figures"] if config.stage_inputs("figures", name)["stage"] == "flow"]:
-        assert with_flow.presentation_of("figures", name)["flow"]["model"] == "good_init"
+        assert presentation.of(with_flow, "figures", name)["flow"]["model"] == "good_init"
         del raw["figures"][name]
     del raw["flow"]
     without = Config(raw)
     assert without.flow is None
     assert without.flow_runs() == []
     assert set(with_flow.tables()) - set(without.tables()) == {"claims", "detection", "profiles"}
-    assert "flow" not in without.presentation_of("tables", "quality")
+    assert "flow" not in presentation.of(without, "tables", "quality")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_tables_and_figures_of_the_profiles_belong_to_the_study(raw):
         ("trimmed", None, "flow.trimmed"),
     ],
 )
-def test_a_wrong_study_is_refused(raw, path, value, message):
+def test_a_wrong_section_is_refused(raw, path, value, message):
     raw["flow"][path] = value
     with pytest.raises(ConfigError) as caught:
         Config(raw)
@@ -177,6 +178,6 @@ def test_a_figure_whose_role_is_left_out_is_refused(raw):
 
 def test_code_of_the_profiles_holds_its_estimators_and_no_report():
     checked = config.load(ROOT / "config" / "config.yaml")
-    names = {path.relative_to(config.plugins.PACKAGE).as_posix() for path in code_inputs.of_flow(checked, "deep_conv")}
+    names = {path.relative_to(plugins.PACKAGE).as_posix() for path in code_inputs.of_flow(checked, "deep_conv")}
     assert {"flow/profiles.py", "information/spatial.py", "models/deep_conv.py", "attacks/noise.py"} <= names
     assert not any(name.startswith(("report/", "training/")) for name in names)

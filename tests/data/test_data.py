@@ -364,6 +364,7 @@ def test_real_mnist():
     data.check(dataset, "mnist")
     assert dataset.x_train.shape == (60000, 1, 28, 28)
     assert dataset.x_test.shape == (10000, 1, 28, 28)
+    assert {"mnist": len(dataset.x_test)} == mnist.TEST_IMAGES
     # The counts that Yann LeCun's page gives begin with 5923 zeros; the sevens of the test part are 1028.
     assert np.bincount(dataset.y_train)[0] == 5923
     assert np.bincount(dataset.y_test)[7] == 1028
@@ -376,5 +377,6 @@ def test_real_cifar10():
     data.check(dataset, "cifar10")
     assert dataset.x_train.shape == (50000, 3, 32, 32)
     assert dataset.x_test.shape == (10000, 3, 32, 32)
+    assert {"cifar10": len(dataset.x_test)} == cifar10.TEST_IMAGES
     assert np.bincount(dataset.y_train).tolist() == [5000] * 10
     assert np.bincount(dataset.y_test).tolist() == [1000] * 10

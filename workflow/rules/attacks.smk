@@ -33,7 +33,7 @@ rule attack:
             )
         ),
     params:
-        spec=lambda wildcards: configuration.as_json(
+        spec=lambda wildcards: canonical_json(
             settings.attacks[wildcards.attack].specification(wildcards.dataset)
         ),
         images=settings.images,

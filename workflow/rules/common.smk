@@ -16,9 +16,10 @@ os.environ.update(
 
 from infoadv import InfoadvError
 from infoadv import config as configuration
-from infoadv.artifacts import checks
+from infoadv.artifacts import canonical_json, checks
+from infoadv.config import outside
 from infoadv.execution import run_lock
-from infoadv.pipeline import code_inputs, layout
+from infoadv.pipeline import code_inputs, layout, presentation
 from infoadv.pipeline import resources as need
 from infoadv.pipeline.layout import attack_file, metrics_file, model_file
 
@@ -111,6 +112,16 @@ NAMES = ("dataset", "model", "attack")
 def maker(dag, job):
     """Return the job whose parameters and inputs the artefact of ``job`` tells: of a gathered attack, that of a shard."""
     return next((other for other in dag.job_dependencies(job) if other.rule.name == "attack_shard"), job)
+
+
+def check_outside():
+    """Check the functions of the user's and the number of images, before jobs fail for them one by one.
+
+    Missing files are left to Snakemake, which knows whether a job of this run reads them.
+    """
+    found = [*outside.missing_code(settings, Path()), *outside.missing_images(settings, Path())]
+    if found:
+        raise configuration.ConfigError(" ".join(found))
 
 
 def check_existing(dag):
@@ -337,7 +348,9 @@ def pictured_inputs(dataset, runs):
 
 
 def example_inputs(wildcards):
-    return pictured_inputs(wildcards.dataset, settings.matching_runs({"dataset": wildcards.dataset}))
+    return pictured_inputs(
+        wildcards.dataset, configuration.matching(settings.runs, {"dataset": wildcards.dataset})
+    )
 
 
 def figure_inputs(figure, stem):
@@ -346,21 +359,21 @@ def figure_inputs(figure, stem):
         return flow_files()
     if figure == "grid":
         dataset = stem.removeprefix("grid_")
-        _, runs = settings.grid(dataset)
+        _, runs = presentation.grid(settings, dataset)
         return pictured_inputs(dataset, runs)
     if figure == "calibration":
         return [layout.CALIBRATION_FILE]
     if figure == "convergence":
-        return [attack_file(settings.matching_runs(settings.figures[figure])[0])]
+        return [attack_file(configuration.matching(settings.runs, settings.figures[figure])[0])]
     return [metrics_file(run) for run in settings.runs]
 
 
 def figure_specification(figure, stem):
     if figure == "grid":
         dataset = stem.removeprefix("grid_")
-        options, _ = settings.grid(dataset)
-        return {"figure": options, "dataset": dataset, **settings.presentation}
-    return {"figure": settings.figures[figure], **settings.presentation_of("figures", figure)}
+        options, _ = presentation.grid(settings, dataset)
+        return {"figure": options, "dataset": dataset, **presentation.of_attacks(settings)}
+    return {"figure": settings.figures[figure], **presentation.of(settings, "figures", figure)}
 
 
 def figure_labels(figure, stem):
@@ -370,7 +383,7 @@ def figure_labels(figure, stem):
         specification = figure_specification(figure, stem)
         shown |= {"dataset": specification["dataset"], "model": specification["figure"]["model"]}
     elif figure == "convergence":
-        shown |= vars(settings.matching_runs(settings.figures[figure])[0])
+        shown |= vars(configuration.matching(settings.runs, settings.figures[figure])[0])
     elif figure == "calibration":
         shown = dict.fromkeys(shown, "none")
     elif configuration.stage_inputs("figures", figure)["stage"] == "flow":

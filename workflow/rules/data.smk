@@ -38,7 +38,7 @@ rule dataset:
         mem_mb=larger(lambda wildcards: need.BASE),
         runtime=larger(lambda wildcards: need.START),
     params:
-        spec=lambda wildcards: configuration.as_json(settings.datasets[wildcards.dataset]),
+        spec=lambda wildcards: canonical_json(settings.datasets[wildcards.dataset]),
         root=root_arguments,
     shell:
         "python -m infoadv data"

@@ -32,8 +32,8 @@ rule examples:
         runtime=larger(lambda wildcards: need.report_minutes(settings)),
     params:
         # A function, because Snakemake looks for wildcards in plain text, and a label may hold braces.
-        spec=lambda wildcards: configuration.as_json(
-            {"figure": settings.figures["examples"], **settings.presentation}
+        spec=lambda wildcards: canonical_json(
+            {"figure": settings.figures["examples"], **presentation.of_attacks(settings)}
         ),
     shell:
         "python -m infoadv figure examples"

@@ -36,7 +36,7 @@ for figure, stem in drawn_figures():
         params:
             figure=figure,
             # A function, because Snakemake looks for wildcards in plain text, and a label may hold braces.
-            spec=lambda wildcards, figure=figure, stem=stem: configuration.as_json(
+            spec=lambda wildcards, figure=figure, stem=stem: canonical_json(
                 figure_specification(figure, stem)
             ),
             stem=lambda wildcards, output: os.path.splitext(output.pdf)[0],

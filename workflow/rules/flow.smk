@@ -21,7 +21,7 @@ rule profiles:
         mem_mb=larger(lambda wildcards: need.profiles_memory(settings, wildcards.model)),
         runtime=larger(lambda wildcards: need.profiles_minutes(settings, wildcards.model)),
     params:
-        spec=lambda wildcards: configuration.as_json(settings.flow.specification(wildcards.model)),
+        spec=lambda wildcards: canonical_json(settings.flow.specification(wildcards.model)),
         seed=settings.seed,
         device=settings.device,
         threads=settings.threads["metrics"],

@@ -22,9 +22,7 @@ rule metrics:
         attack="results/attacks/{dataset}/{model}/{attack}.safetensors",
         reference=reference_file,
         pretrained=pretrained_inputs,
-        code=lambda wildcards: as_inputs(
-            code_inputs.of_metrics(settings, wildcards.dataset, wildcards.model)
-        ),
+        code=lambda wildcards: as_inputs(code_inputs.of_metrics(settings, wildcards.dataset, wildcards.model)),
     output:
         "results/metrics/{dataset}/{model}/{attack}.parquet",
     log:
@@ -39,7 +37,7 @@ rule metrics:
         mem_mb=larger(lambda wildcards: need.metrics_memory(settings)),
         runtime=larger(lambda wildcards: need.metrics_minutes(settings)),
     params:
-        spec=configuration.as_json(settings.metrics),
+        spec=canonical_json(settings.metrics),
         seed=settings.seed,
         device=settings.device,
         threads=settings.threads["metrics"],
@@ -74,7 +72,7 @@ rule calibration:
         mem_mb=larger(lambda wildcards: need.BASE),
         runtime=larger(lambda wildcards: need.calibration_minutes(settings)),
     params:
-        spec=configuration.as_json(settings.calibration or {}),
+        spec=canonical_json(settings.calibration or {}),
         seed=settings.seed,
         threads=settings.threads["metrics"],
     shell:

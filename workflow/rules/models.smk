@@ -6,9 +6,7 @@ rule train:
         data="results/data/{dataset}.safetensors",
         weights=lambda wildcards: settings.models[wildcards.model][wildcards.dataset].get("weights", []),
         origin=origin_files,
-        code=lambda wildcards: as_inputs(
-            code_inputs.of_model(settings, wildcards.dataset, wildcards.model)
-        ),
+        code=lambda wildcards: as_inputs(code_inputs.of_model(settings, wildcards.dataset, wildcards.model)),
     output:
         "results/models/{dataset}/{model}.safetensors",
     log:
@@ -28,7 +26,7 @@ rule train:
             attempt * need.training_minutes(settings, wildcards.dataset, wildcards.model, input.size_mb)
         ),
     params:
-        spec=lambda wildcards: configuration.as_json(settings.models[wildcards.model][wildcards.dataset]),
+        spec=lambda wildcards: canonical_json(settings.models[wildcards.model][wildcards.dataset]),
         origin=origin_arguments,
         seed=settings.seed,
         device=settings.device,

@@ -37,9 +37,7 @@ for table in settings.tables():
         params:
             table=table,
             # A function, because Snakemake looks for wildcards in plain text, and a label may hold braces.
-            spec=lambda wildcards, table=table: configuration.as_json(
-                settings.presentation_of("tables", table)
-            ),
+            spec=lambda wildcards, table=table: canonical_json(presentation.of(settings, "tables", table)),
             folder=lambda wildcards, output: os.path.dirname(output[0]),
         shell:
             "python -m infoadv table {params.table:q}"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from infoadv import config
+from infoadv.config.schema import common_options, options_schema, structure_schema
 from infoadv.registry import plugins
 
 #: What follows this line in config/README.md is written by ``make options``.
@@ -24,7 +24,7 @@ _PLUGINS = (
 def _type(schema: Mapping[str, Any]) -> str:
     """Return what a value may be, in words."""
     if "$ref" in schema:
-        schema = config.structure_schema()["$defs"][schema["$ref"].rpartition("/")[2]]
+        schema = structure_schema()["$defs"][schema["$ref"].rpartition("/")[2]]
     if "anyOf" in schema:
         return " or ".join(_type(option) for option in schema["anyOf"])
     if "const" in schema:
@@ -73,10 +73,10 @@ _HEAD = ("| key | type | default | meaning |", "| --- | --- | --- | --- |")
 
 def text() -> str:
     """Return the reference as Markdown."""
-    lines = ["## Keys", "", *_HEAD, *_rows(config.structure_schema(), "")]
+    lines = ["## Keys", "", *_HEAD, *_rows(structure_schema(), "")]
     for folder, title, where in _PLUGINS:
         lines += ["", f"## {title}", "", f"{where}."]
-        common = config.common_options(folder)
+        common = common_options(folder)
         if common:
             lines += ["", "Each takes:", "", *_HEAD, *(_row(name, below, False) for name, below in common.items())]
         bare = []
@@ -84,7 +84,7 @@ def text() -> str:
             if not options:
                 bare.append(f"`{name}`")
                 continue
-            required = config.options_schema(folder, name)["required"]
+            required = options_schema(folder, name)["required"]
             lines += ["", f"### {name}", "", *_HEAD]
             lines += [_row(option, below, option in required) for option, below in options.items()]
         if bare:

@@ -1,16 +1,16 @@
-"""The study of information profiles: which attacks it needs on which networks, and which inputs it follows in each.
-
-Derived from the section ``flow`` of the configuration, completed and checked by :mod:`infoadv.config`. No torch here: the
-Snakefile asks.
-"""
+"""The section ``flow``: which attacks the information profiles need on which networks, and which inputs are followed in each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: What is measured of an attack on the network it was run on, by its role in the study.
+from infoadv.config.attacks import PlannedAttack
+from infoadv.config.errors import ConfigError, require_known
+from infoadv.config.models import Models, of_dataset
+
+#: What is measured of an attack on the network it was run on, by its role in the profiles.
 _OF_ATTACKS = ("native", "matched", "noise", "matched_noise", "class")
 _OF_JSMA = ("native", "noise", "class", "iterate", "noise_iterate")
 _BESIDE_NOISE = ("native", "noise")
@@ -30,7 +30,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Study:
+class Flow:
     """The section ``flow``, completed: ``values`` holds its keys."""
 
     values: Mapping[str, Any]
@@ -79,3 +79,110 @@ class Study:
                 for part in self.parts()[model]
             ],
         }
+
+
+def completed(
+    values: Mapping[str, Any],
+    datasets: Collection[str],
+    models: Models,
+    attacks: Mapping[str, PlannedAttack],
+) -> Flow | None:
+    """Return the section ``flow`` of ``values``, None where there is none. Raises ``ConfigError``."""
+    if "flow" not in values:
+        return None
+    given = values["flow"]
+    section = {"dataset": next(iter(datasets)), "matched": given["attacks"][0], **given}
+    require_known(section["dataset"], datasets, "flow.dataset", "data set")
+    _check_names(section, models, attacks)
+    _check_attacks(section, attacks)
+    _check_roles(section, models, attacks)
+    return Flow(section)
+
+
+def _check_names(section: Mapping[str, Any], models: Models, attacks: Mapping[str, PlannedAttack]) -> None:
+    """Refuse names of networks and attacks that are not there."""
+    dataset = section["dataset"]
+    networks = of_dataset(models, dataset)
+    distilled = section.get("distilled", {})
+    for key, name in (
+        *((key, section.get(key)) for key in ("model", "trimmed", "ensemble", "untrained")),
+        *(("transfer", name) for name in section.get("transfer", ())),
+        *(("layers", name) for name in section["layers"]),
+        ("distilled.model", distilled.get("model")),
+    ):
+        if name is not None:
+            require_known(name, networks, f"flow.{key}", f"network of {dataset} named")
+    jsma = [name for name, attack in attacks.items() if attack.method == "jsma"]
+    for key, name, allowed in (
+        ("jsma", section["jsma"], jsma),
+        *((f"distilled.{key}", distilled[key], jsma) for key in ("regular", "adaptive") if distilled),
+        *(("attacks", name, attacks) for name in section["attacks"]),
+        ("matched", section["matched"], section["attacks"]),
+    ):
+        require_known(name, allowed, f"flow.{key}", "such attack")
+
+
+def _check_attacks(section: Mapping[str, Any], attacks: Mapping[str, PlannedAttack]) -> None:
+    """Refuse attacks that cannot be compared: controls, and attacks with targets."""
+    for name in section["attacks"]:
+        if attacks[name].like(section["dataset"]) is not None:
+            raise ConfigError(
+                f"flow.attacks: {name!r} is a control; name attacks, the profiles have controls of their own."
+            )
+    distilled = section.get("distilled", {})
+    for name in (
+        section["jsma"],
+        *section["attacks"],
+        *(distilled[key] for key in ("regular", "adaptive") if distilled),
+    ):
+        if attacks[name].target != "untargeted":
+            raise ConfigError(
+                f"flow: {name!r} has target: {attacks[name].target}; the profiles compare untargeted attacks."
+            )
+
+
+def _check_roles(section: Mapping[str, Any], models: Models, attacks: Mapping[str, PlannedAttack]) -> None:
+    """Refuse networks and attacks that are not what their role says: they would turn a control into none."""
+    dataset, model, distilled = section["dataset"], section["model"], section.get("distilled")
+    if "ensemble" in section and "transfer" not in section:
+        raise ConfigError("flow.ensemble: goes with 'transfer'; name the other networks there.")
+    roles = [model, *section.get("transfer", ())]
+    roles += [section[key] for key in ("trimmed", "ensemble", "untrained") if key in section]
+    roles += [distilled["model"]] if distilled else []
+    twice = sorted({name for name in roles if roles.count(name) > 1})
+    if twice:
+        raise ConfigError(f"flow: {twice[0]!r} has two roles; a network has one.")
+    networks = {name: entry[dataset] for name, entry in models.items() if dataset in entry}
+    if "ensemble" in section:
+        members = set(networks[section["ensemble"]].get("members", ()))
+        wanted = {model, *section["transfer"]}
+        if members != wanted:
+            raise ConfigError(
+                f"flow.ensemble: {section['ensemble']!r} consists of {sorted(members)}; give it members: {sorted(wanted)}."
+            )
+    if "untrained" in section:
+        blank, full = networks[section["untrained"]], networks[model]
+        same = all(blank.get(key) == full.get(key) for key in ("architecture", "factory", "options"))
+        if not same or ("architecture" in blank and blank["training"]["epochs"] > 0):
+            raise ConfigError(
+                f"flow.untrained: {section['untrained']!r} must have the architecture and options of {model!r} and "
+                "training.epochs: 0."
+            )
+    if "trimmed" in section:
+        name = section["trimmed"]
+        rounds = [name]
+        while (start := networks[rounds[-1]].get("start")) is not None:
+            rounds.append(start)
+        if model not in rounds:
+            raise ConfigError(f"flow.trimmed: {name!r} does not come from {model!r}; chain its rounds by 'start'.")
+    if distilled:
+        training = networks[distilled["model"]]["training"]
+        adaptive = attacks[distilled["adaptive"]].options[dataset]
+        if "temperature" in training and (adaptive["outputs"], adaptive["temperature"]) != (
+            "softmax",
+            training["temperature"],
+        ):
+            raise ConfigError(
+                f"flow.distilled.adaptive: {distilled['adaptive']!r} must have outputs: softmax and temperature: "
+                f"{training['temperature']}, that of {distilled['model']!r}."
+            )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from infoadv.execution.errors import InfoadvError
+from infoadv.config.errors import ConfigError
 
 #: Far more than a configuration needs. Aliases let a YAML file of one page stand for billions of values.
 MAX_VALUES = 20_000
@@ -20,10 +20,6 @@ MAX_TEXT = 10_000
 MAX_DEPTH = 16
 #: Integers beyond this fit into no tensor and no parquet column.
 _LARGEST = 2**63
-
-
-class ConfigError(InfoadvError):
-    """A configuration that cannot run; the message names the key, what was given, and what is allowed."""
 
 
 def require_plain(raw: Any) -> None:

@@ -1,7 +1,8 @@
 """Data sets. Each source becomes one uniform artefact; after that nothing knows where the images came from.
 
 A source is a file with a literal ``SCHEMA`` and a function of the same name, ``source(root, **options) -> Dataset``;
-``root`` is the data root (a folder) or None.
+``root`` is the data root (a folder) or None. A literal ``TEST_IMAGES`` may say how many test images there are, so that asking
+for more is refused before anything runs: a number, or the name of the option that holds the number or the path of an .npz.
 """
 
 from __future__ import annotations

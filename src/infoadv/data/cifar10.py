@@ -16,6 +16,7 @@ from infoadv.artifacts import atomic_path
 from infoadv.data import DataError, Dataset, pinned
 
 SCHEMA: dict[str, dict] = {"cifar10": {}}
+TEST_IMAGES = {"cifar10": 10_000}
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 #: sha256 of the archive.

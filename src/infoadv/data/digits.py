@@ -23,6 +23,7 @@ SCHEMA: dict[str, dict] = {
         "split_seed": {"minimum": 0, "description": "seed of the split"},
     }
 }
+TEST_IMAGES = {"digits": "test"}
 
 
 def digits(root: Path | None, *, size: int = 32, test: int = 450, split_seed: int = 0) -> Dataset:

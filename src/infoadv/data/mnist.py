@@ -10,6 +10,7 @@ import numpy as np
 from infoadv.data import DataError, Dataset, pinned
 
 SCHEMA: dict[str, dict] = {"mnist": {}}
+TEST_IMAGES = {"mnist": 10_000}
 
 #: sha256 of the decompressed idx files.
 DIGESTS = {

@@ -25,6 +25,7 @@ SCHEMA: dict[str, dict] = {
         },
     }
 }
+TEST_IMAGES = {"npz": "path"}
 
 PARTS = ("x_train", "y_train", "x_test", "y_test")
 

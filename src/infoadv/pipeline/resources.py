@@ -112,13 +112,13 @@ def metrics_memory(config: Config) -> int:
 
 
 def profiles_minutes(config: Config, model: str) -> int:
-    """Return the run time of a job that follows every part of the study through one network."""
+    """Return the run time of a job that follows every part of the profiles through one network."""
     parts = config.flow.parts()[model] if config.flow else []
     return _minutes(config, len(parts) * config.images * FOLLOWED, on_device=False)
 
 
 def profiles_memory(config: Config, model: str) -> int:
-    """Return the memory of a job that follows every part of the study through one network."""
+    """Return the memory of a job that follows every part of the profiles through one network."""
     parts = config.flow.parts()[model] if config.flow else []
     return _memory(config, 2000 + len(parts) * config.images * IMAGE)
 

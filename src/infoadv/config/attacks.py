@@ -1,0 +1,166 @@
+"""The sections ``attacks`` and ``sweeps``: every attack that is planned, and the data sets and networks that it is meant for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infoadv.config.errors import ConfigError, require_known
+from infoadv.config.models import Models
+from infoadv.config.schema import check, complete_options, options_schema, structure_schema
+
+
+@dataclass(frozen=True)
+class PlannedAttack:
+    """An attack that runs: one of the configuration's, or one value of a sweep.
+
+    ``color_index`` is its place in the configuration, shared by the attack and its sweep, so that it keeps one colour in
+    every figure. ``compared`` says whether its failures take an image out of the comparison. ``shards`` is the number of
+    jobs that its images are cut into, at most one a chunk.
+    """
+
+    name: str
+    method: str
+    label: str
+    target: str
+    options: dict[str, dict[str, Any]]
+    datasets: tuple[str, ...]
+    models: tuple[str, ...]
+    compared: bool
+    color_index: int
+    shards: int
+    sweep_of: str | None = None
+
+    def specification(self, dataset: str) -> dict[str, Any]:
+        """Return what determines the result: no label and no colour, so that changing those runs nothing again."""
+        return {
+            "name": self.name,
+            "method": self.method,
+            "target": self.target,
+            "options": self.options[dataset],
+        }
+
+    def like(self, dataset: str) -> str | None:
+        """Return the attack whose perturbation norms this one copies, if it copies any."""
+        return self.options[dataset].get("like")
+
+
+def completed(values: Mapping[str, Any], datasets: Collection[str], models: Models) -> dict[str, PlannedAttack]:
+    """Return the attacks by name, each followed by those of the sweep over it. Raises ``ConfigError``."""
+    result: dict[str, PlannedAttack] = {}
+    sweeps = values["sweeps"]
+    entries = values["attacks"]
+    attacked = [name for name in models if values["models"][name]["attacked"]]
+    chunks = -(-values["images"] // values["chunk"])
+    for name in sweeps:
+        require_known(name, entries, "sweeps", "attack")
+    for position, (name, entry) in enumerate(entries.items()):
+        attack = _attack(name, entry, position, chunks, datasets, attacked)
+        result[name] = attack
+        if name in sweeps:
+            for step in _sweep(attack, entry, sweeps[name], datasets, attacked):
+                if step.name in entries or step.name in result:
+                    raise ConfigError(f"sweeps.{name}: makes {step.name!r}, which is there already; rename one.")
+                result[step.name] = step
+    return result
+
+
+def _scope(
+    path: str, entry: Mapping[str, Any], datasets: Collection[str], attacked: Collection[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the data sets and networks that an attack runs on: all, or those that its ``entry`` names."""
+    chosen = tuple(entry.get("datasets", datasets))
+    for dataset in chosen:
+        require_known(dataset, datasets, f"{path}.datasets", "data set")
+    models = tuple(entry.get("models", attacked))
+    for model in models:
+        require_known(model, attacked, f"{path}.models", "attacked model")
+    return chosen, models
+
+
+def _attack(
+    name: str,
+    entry: Mapping[str, Any],
+    position: int,
+    chunks: int,
+    datasets: Collection[str],
+    attacked: Collection[str],
+) -> PlannedAttack:
+    path = f"attacks.{name}"
+    if entry["method"] == "mutual_information":
+        raise ConfigError(f"{path}.method: {_of_one_method(entry)}")
+    chosen, models = _scope(path, entry, datasets, attacked)
+    for dataset in entry["per_dataset"]:
+        require_known(dataset, datasets, f"{path}.per_dataset", "data set")
+    options = {}
+    for dataset in datasets:
+        below = entry["per_dataset"].get(dataset)
+        where = ("attacks", name, *(("per_dataset", dataset) if below else ("options",)))
+        given = {**entry["options"], **(below or {})}
+        options[dataset] = complete_options("attacks", entry["method"], given, where, "attack method")
+    return PlannedAttack(
+        name=name,
+        method=entry["method"],
+        target=entry["target"],
+        label=entry.get("label", name),
+        options=options,
+        datasets=chosen,
+        models=models,
+        compared=entry["compared"],
+        color_index=position,
+        shards=min(entry["shards"], chunks),
+    )
+
+
+def _of_one_method(entry: Mapping[str, Any]) -> str:
+    """Return what to write in the place of an attack of method ``mutual_information``, which has become several."""
+    options = dict(entry["options"])
+    preset, estimator = options.pop("preset", "custom"), options.pop("estimator", "mine")
+    method = estimator if preset == "custom" else preset
+    if preset == "custom" and method != "mine":
+        # The one method searched by bisection unless it was told otherwise; these do not.
+        options = {"search": "binary", "steps": 200, **options}
+        if options["search"] == "decoupled":
+            del options["search"]
+    rest = f" and options: {json.dumps(options)}" if options else ""
+    return f"'mutual_information' is a method of its own for each estimator now; write method: {method}{rest}."
+
+
+def _sweep(
+    attack: PlannedAttack,
+    entry: Mapping[str, Any],
+    sweep: Mapping[str, Any],
+    datasets: Collection[str],
+    attacked: Collection[str],
+) -> Iterator[PlannedAttack]:
+    path = f"sweeps.{attack.name}"
+    option = sweep["option"]
+    schema = options_schema("attacks", attack.method)
+    require_known(option, schema["properties"], f"{path}.option", f"option of {attack.method} named")
+    for dataset, below in entry["per_dataset"].items():
+        if option in below:
+            raise ConfigError(
+                f"attacks.{attack.name}.per_dataset.{dataset}.{option}: not allowed beside a sweep over {option}; "
+                "a sweep has one start on every data set."
+            )
+    scope = {"datasets": attack.datasets, "models": attack.models, **sweep}
+    chosen, models = _scope(path, scope, datasets, attacked)
+    for position, value in enumerate(sweep["values"]):
+        check(value, schema["properties"][option], ("sweeps", attack.name, "values", str(position)))
+        name = f"{attack.name}-{option}-{value}"
+        check({name: {}}, {"propertyNames": structure_schema()["$defs"]["name"]}, ("sweeps", attack.name))
+        yield PlannedAttack(
+            name=name,
+            method=attack.method,
+            target=attack.target,
+            label=f"{attack.label} ({option.replace('_', ' ')} {value})",
+            options={dataset: {**given, option: value} for dataset, given in attack.options.items()},
+            datasets=chosen,
+            models=models,
+            compared=False,
+            color_index=attack.color_index,
+            shards=attack.shards,
+            sweep_of=attack.name,
+        )

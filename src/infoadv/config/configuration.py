@@ -1,0 +1,108 @@
+"""A whole configuration: each section checked and completed by its own module, in an order in which names are known when
+they are referred to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from infoadv.config import attacks, datasets, figures, flow, metrics, models, offered, runs
+from infoadv.config.errors import ConfigError, require_known
+from infoadv.config.limits import require_distinct, require_plain
+from infoadv.config.reading import read
+from infoadv.config.runs import Run
+from infoadv.config.schema import check, filled, structure_schema
+from infoadv.registry import plugins
+
+
+class Config:
+    """A checked and completed configuration, and what follows from it."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        """Check ``raw``, the mapping that the YAML file holds. Raises ``ConfigError``."""
+        require_plain(raw)
+        check(raw, structure_schema())
+        self.values: dict[str, Any] = filled(raw, structure_schema())
+        self.seed: int = self.values["seed"]
+        self.device: str = self.values["device"]
+        self.images: int = self.values["images"]
+        self.chunk: int = self.values["chunk"]
+        self.threads: dict[str, int] = self.values["threads"]
+        self.data_root: str | None = self.values["data_root"]
+        self.datasets = datasets.completed(self.values)
+        self.models = models.completed(self.values, self.datasets)
+        self.metrics, self.lpips_reference = metrics.completed(self.values, self.datasets, self.models)
+        self.attacks = attacks.completed(self.values, self.datasets, self.models)
+        for section in ("datasets", "models", "attacks"):
+            require_distinct(getattr(self, section), section)
+        self.runs = runs.planned(self.values, self.datasets, self.models, self.attacks)
+        self.calibration: dict[str, Any] | None = self.values.get("calibration")
+        self.statistics = self._statistics()
+        self.flow = flow.completed(self.values, self.datasets, self.models, self.attacks)
+        self.figures = figures.completed(
+            self.values,
+            datasets=self.datasets,
+            models=self.models,
+            metrics=self.metrics,
+            attacks=self.attacks,
+            runs=self.runs,
+            flow=self.flow,
+        )
+        runs.check_likes(self.attacks, self.runs)
+        for run in self.runs:
+            self.looks_through(run.attack, run.dataset)
+
+    def _statistics(self) -> dict[str, Any]:
+        schema = structure_schema()["properties"]["statistics"]
+        first = next(iter(self.attacks))
+        statistics = filled(self.values.get("statistics", {"reference": first}), schema)
+        require_known(statistics["reference"], self.attacks, "statistics.reference", "attack")
+        return statistics
+
+    def source(self, dataset: str) -> str:
+        """Return the data source of a data set."""
+        return self.datasets[dataset]["source"]
+
+    def trained(self) -> list[tuple[str, str]]:
+        """Return the (data set, model) pairs, in the order of the configuration."""
+        return [(dataset, model) for dataset in self.datasets for model in models.of_dataset(self.models, dataset)]
+
+    def origin(self, dataset: str, model: str) -> list[tuple[str, str]]:
+        """Return the networks that one is made from, as pairs of a key (start, teacher, members) and a name."""
+        return models.origin(self.models[model][dataset])
+
+    def factories(self) -> list[str]:
+        """Return the functions of the user's that networks are built by: the code that this configuration runs."""
+        entries = self.values["models"].values()
+        return sorted({entry["factory"] for entry in entries if "factory" in entry})
+
+    def looks_through(self, attack: str, dataset: str) -> str | None:
+        """Return the network through which an attack with ``backbone: reference`` compares images, if it is one."""
+        if self.attacks[attack].options[dataset].get("backbone") != "reference":
+            return None
+        chosen = self.metrics.get("lpips", {}).get("reference")
+        return metrics.reference(self.values, self.models, dataset, chosen, f"attacks.{attack}.options.backbone")
+
+    def flow_runs(self) -> list[Run]:
+        """Return the attacks that the information profiles need, also those that are part of the benchmark."""
+        if self.flow is None:
+            return []
+        return [Run(self.flow.dataset, model, attack) for model, attack in self.flow.runs()]
+
+    def tables(self) -> list[str]:
+        """Return the tables that are written: those of the information profiles only where the configuration has them."""
+        return [
+            name
+            for name in plugins.names("tables")
+            if self.flow is not None or offered.stage_inputs("tables", name)["stage"] != "flow"
+        ]
+
+
+def load(path: str | Path) -> Config:
+    """Read and check a configuration file. Raises ``ConfigError``, whose message begins with the path."""
+    raw = read(path)
+    try:
+        return Config(raw)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
