@@ -6,9 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 import zipfile
+from importlib import metadata
+from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from helpers import ROOT
 
@@ -54,3 +59,69 @@ def test_an_installed_package_checks_a_configuration_outside_a_checkout(wheel, t
     )
     assert done.returncode == 0, done.stderr
     assert "digits/standard" in done.stdout
+
+
+def required(requirements):
+    """Return the distributions, installed here, that requirements ask for, and those that these ask for."""
+    found, waiting = {}, [Requirement(text) for text in requirements]
+    while waiting:
+        requirement = waiting.pop()
+        environments = [{"extra": extra} for extra in (requirement.extras or {""})]
+        name = canonicalize_name(requirement.name)
+        if name not in found and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            found[name] = metadata.distribution(name)
+            for text in found[name].requires or ():
+                below = Requirement(text)
+                if below.marker is None or any(below.marker.evaluate(chosen) for chosen in environments):
+                    below.marker = None
+                    waiting.append(below)
+    return found
+
+
+@pytest.fixture(scope="module")
+def environment(wheel, tmp_path_factory):
+    """Return the Python of an environment that holds the wheel and what it requires without an extra, nothing else."""
+    folder = tmp_path_factory.mktemp("environment") / "env"
+    venv.create(folder)
+    site = next(folder.glob("lib/python*/site-packages"))
+    (described,) = wheel.glob("*.dist-info/METADATA")
+    requires = metadata.Distribution.at(described.parent).requires or []
+    for distribution in required(text for text in requires if "extra ==" not in text).values():
+        for part in {Path(file).parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
+            if not (site / part).exists():
+                (site / part).symlink_to(distribution.locate_file(part))
+    (site / "wheel.pth").write_text(f"{wheel}\n")
+    return folder / "bin" / "python"
+
+
+LINES = """
+import torch, infoadv
+
+model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(7200, 10))
+images = torch.rand(4, 3, 32, 32)
+result = infoadv.attack(model, images, model(images).argmax(1), "masking")
+frame = infoadv.measure(images, result.images, metrics=["l2", "ssim", "haarpsi", "ciede2000", "vif", "mi_mine"])
+assert len(frame) == 4 and frame.notna().all(None), frame
+assert infoadv.attack(model, images, model(images).argmax(1), "ddn", steps=5).images.shape == images.shape
+"""
+
+
+def python(environment, *arguments, folder):
+    # PYTHONPATH would bring the checkout in.
+    return subprocess.run(
+        [environment, *arguments], cwd=folder, env={"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
+
+
+def test_the_library_runs_where_only_its_requirements_are(environment, wheel, tmp_path):
+    done = python(environment, "-c", LINES + "print(infoadv.__file__)", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(wheel))
+
+
+def test_the_command_line_says_what_to_install_for_the_pipeline(environment, tmp_path):
+    assert python(environment, "-m", "infoadv", "--help", folder=tmp_path).returncode == 0
+    shutil.copy(ROOT / "config" / "config.yaml", tmp_path / "mine.yaml")
+    done = python(environment, "-m", "infoadv", "check", "mine.yaml", folder=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "pip install 'infoadv[pipeline]'" in done.stderr

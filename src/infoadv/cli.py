@@ -486,6 +486,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         clear_line()
         _complain(str(error))
         return 2
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] == "infoadv":
+            raise
+        print(
+            f"infoadv: error: the package {error.name!r} is not installed; the pipeline needs more than the library: "
+            "pip install 'infoadv[pipeline]'.",
+            file=sys.stderr,
+        )
+        return 2
     except BrokenPipeError:
         # `infoadv show FILE | head`: the reader has what it wanted.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -329,7 +329,7 @@ def test_a_page_shows_what_the_markdown_says_and_runs_none_of_it(tmp_path: Path)
 def test_errors_say_what_to_do(three: list[str], spec: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(
         InfoadvError,
-        match="tables has no 'nosuch'; it has: claims, comparison, detection, profiles, provenance, quality, ranking, runtime, targets",
+        match="tables has no 'nosuch'; it has: claims, comparison, detection, profiles",
     ):
         tables.write("nosuch", three, spec, tmp_path)
     with pytest.raises(InfoadvError, match="given twice"):
