@@ -39,6 +39,7 @@ from torch import Tensor, nn
 
 from infoadv.attacks.contract import AttackError, AttackResult, image_generators
 from infoadv.attacks.gradients import ExactCrossEntropy, fill_vanishing, input_gradients_only
+from infoadv.attacks.tracking import Tracker
 from infoadv.numerics.margins import batch_view, margin
 
 SCHEMA: dict[str, dict] = {
@@ -124,12 +125,8 @@ class _Watched(nn.Module):
     ----------
     step
         Calls so far whose inputs take a gradient: the gradient steps, one a call.
-    first_success
-        (N,) int64: gradient steps before the first input whose margin exceeded ``confidence``; -1 if none did.
-    closest
-        (N, C, H, W) with ``order``, the successful input with the smallest norm of that order.
-    attempt, attempt_margin
-        The input with the largest margin and that margin, the clean image apart.
+    tracker
+        A success exceeds ``confidence``; with ``order`` its cost is the norm of that order. The clean image is no attempt.
     """
 
     def __init__(
@@ -147,11 +144,7 @@ class _Watched(nn.Module):
         self.model, self.images, self.labels, self.targets = model, images, labels, targets
         self.order, self.confidence, self.first_gradient = order, confidence, first_gradient
         self.step = 0
-        self.first_success = torch.full_like(labels, -1)
-        self.closest = images
-        self.distance = torch.full((len(images),), torch.inf, device=images.device)
-        self.attempt = images
-        self.attempt_margin = torch.full_like(self.distance, -torch.inf)
+        self.tracker = Tracker(images)
         self.training = model.training
 
     def forward(self, images: Tensor) -> Tensor:
@@ -166,30 +159,22 @@ class _Watched(nn.Module):
         return logits
 
     def _watch(self, inputs: Tensor, margins: Tensor) -> None:
-        success = margins > self.confidence
-        self.first_success = torch.where(success & (self.first_success < 0), self.step, self.first_success)
+        distance = None
         if self.order is not None:
             distance = (inputs - self.images).flatten(1).norm(p=self.order, dim=1)
-            closer = success & (distance < self.distance)
-            self.closest = torch.where(batch_view(closer, inputs), inputs, self.closest)
-            self.distance = torch.where(closer, distance, self.distance)
-        if self.step > 0:
-            better = margins > self.attempt_margin
-            self.attempt = torch.where(batch_view(better, inputs), inputs, self.attempt)
-            self.attempt_margin = torch.where(better, margins, self.attempt_margin)
+        success = margins > self.confidence
+        self.tracker.update(inputs, margins, success, self.step, cost=distance, attempt=self.step > 0)
 
     def smallest(self) -> AttackResult:
         """Return the closest success of each image or, without one, the attempt with the largest margin."""
-        return self._result(self.first_success >= 0, self.closest)
+        return AttackResult(self.tracker.best().detach().clamp(0, 1), self.tracker.first_success)
 
     def chosen(self, adversarial: Tensor) -> AttackResult:
         """Return the library's choice, or the attempt with the largest margin where that is the clean image."""
         moved = (adversarial != self.images).flatten(1).any(1)
-        return self._result(moved | (self.first_success == 0), adversarial)
-
-    def _result(self, found: Tensor, adversarial: Tensor) -> AttackResult:
-        images = torch.where(batch_view(found, adversarial), adversarial, self.attempt)
-        return AttackResult(images.detach().clamp(0, 1), self.first_success)
+        found = moved | (self.tracker.first_success == 0)
+        images = torch.where(batch_view(found, adversarial), adversarial, self.tracker.attempt)
+        return AttackResult(images.detach().clamp(0, 1), self.tracker.first_success)
 
 
 def _aim(labels: Tensor, targets: Tensor | None) -> dict[str, Any]:
@@ -433,7 +418,7 @@ def _fmn(
         logits: Tensor = watched(inputs)
         if past is None:
             past = _FMN_PAST * margin(logits.detach(), labels, targets).abs()
-        ahead = torch.where(watched.first_success < 0, past, 0)[:, None]
+        ahead = torch.where(watched.tracker.first_success < 0, past, 0)[:, None]
         return logits.scatter_add(1, chosen, ahead if targets is None else -ahead)
 
     greek = {

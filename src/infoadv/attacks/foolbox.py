@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from infoadv.attacks.budget import smallest_budget
 from infoadv.attacks.contract import AttackError, AttackResult, draw, image_generators, places
 from infoadv.attacks.gradients import ExactCrossEntropy, input_gradients_only
+from infoadv.attacks.tracking import Tracker
 from infoadv.numerics.margins import batch_view, margin
 
 SCHEMA: dict[str, dict] = {
@@ -88,12 +89,9 @@ class _Watched(foolbox.PyTorchModel):
 
     Attributes
     ----------
-    first_success
-        (N,) int64: gradient steps before the first input whose margin exceeded ``confidence``; -1 if none did.
-    closest
-        (N, C, H, W) the successful input with the smallest L2 distance.
-    attempt, attempt_margin
-        The input with the largest margin and that margin, the starting point (the first call) apart.
+    tracker
+        Steps are gradient steps, a success exceeds ``confidence``, its cost is the L2 distance; the starting point (the first
+        call) is no attempt.
     last_margin
         (N,) margin at the last call.
     """
@@ -113,12 +111,8 @@ class _Watched(foolbox.PyTorchModel):
         self.images, self.labels, self.targets = images, labels, targets
         self.confidence, self.candidates = confidence, candidates
         self.calls = 0
-        self.first_success = torch.full_like(labels, -1)
-        self.closest = images
-        self.distance = torch.full((len(images),), torch.inf, device=images.device)
-        self.attempt = images
-        self.attempt_margin = torch.full_like(self.distance, -torch.inf)
-        self.last_margin = self.attempt_margin
+        self.tracker = Tracker(images)
+        self.last_margin = self.tracker.attempt_margin
 
     def __call__(self, inputs: Any) -> Any:
         """Return the logits of ``inputs`` and remember what matters about them."""
@@ -132,22 +126,14 @@ class _Watched(foolbox.PyTorchModel):
         if self.candidates is not None:
             step = max(self.calls - 1, 0) // (min(self.candidates, logits.shape[1]) - 1)
         self.last_margin = margin(logits, self.labels, self.targets)
-        success = self.last_margin > self.confidence
-        self.first_success = torch.where(success & (self.first_success < 0), step, self.first_success)
         distance = (inputs - self.images).flatten(1).norm(dim=1)
-        closer = success & (distance < self.distance)
-        self.closest = torch.where(batch_view(closer, inputs), inputs, self.closest)
-        self.distance = torch.where(closer, distance, self.distance)
-        if self.calls > 0:
-            better = self.last_margin > self.attempt_margin
-            self.attempt = torch.where(batch_view(better, inputs), inputs, self.attempt)
-            self.attempt_margin = torch.where(better, self.last_margin, self.attempt_margin)
+        success = self.last_margin > self.confidence
+        self.tracker.update(inputs, self.last_margin, success, step, cost=distance, attempt=self.calls > 0)
         self.calls += 1
 
     def smallest(self) -> AttackResult:
         """Return the closest success of each image or, without one, the attempt with the largest margin."""
-        adversarial = torch.where(batch_view(self.first_success >= 0, self.images), self.closest, self.attempt)
-        return AttackResult(adversarial.clamp(0, 1), self.first_success)
+        return AttackResult(self.tracker.best().clamp(0, 1), self.tracker.first_success)
 
 
 class _LinfDescent(LinfBaseGradientDescent):
@@ -213,8 +199,8 @@ def _within_budget(
         last: Any = descent.run(watched, images, _criterion(labels, targets), epsilon=epsilons)
         with torch.no_grad():
             watched(last)
-        adversarial = torch.where(batch_view(watched.last_margin > 0, images), last, watched.attempt)
-        return adversarial, torch.where(watched.attempt_margin > 0, watched.first_success, -1)
+        adversarial = torch.where(batch_view(watched.last_margin > 0, images), last, watched.tracker.attempt)
+        return adversarial, torch.where(watched.tracker.attempt_margin > 0, watched.tracker.first_success, -1)
 
     with input_gradients_only(model):
         if isinstance(epsilon, str):

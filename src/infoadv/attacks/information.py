@@ -119,7 +119,7 @@ def _closed_form(
             indices=places(indices, images),
             seed=seed,
         )
-    return AttackResult(best.images, best.first_success, trace.tensors())
+    return AttackResult(best.best(), best.first_success, trace.tensors())
 
 
 def masking(
@@ -315,7 +315,7 @@ def _with_critics(
         indices=places(indices, images),
         seed=seed,
     )
-    return AttackResult(best.images, best.first_success, trace.tensors())
+    return AttackResult(best.best(), best.first_success, trace.tensors())
 
 
 def mine(

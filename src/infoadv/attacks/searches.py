@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from infoadv.attacks.contract import draw
+from infoadv.attacks.tracking import Tracker
 from infoadv.information.projection import projection_information
 from infoadv.numerics.margins import batch_view, margin, smooth_margin
 from infoadv.numerics.pixels import on_levels
@@ -65,32 +66,13 @@ class Penalty:
     learning_rate: float
 
 
-@dataclass
-class Best:
-    """The best attempt of each image: the successful one with the most information, else the one nearest to success."""
-
-    images: Tensor
-    information: Tensor
-    margin: Tensor
-    first_success: Tensor
-
-    @classmethod
-    def start(cls, images: Tensor) -> Best:
-        """Return the state before any attempt."""
-        lowest = torch.full((len(images),), -torch.inf, device=images.device)
-        never = torch.full((len(images),), -1, dtype=torch.int64, device=images.device)
-        return cls(images.clone(), lowest.clone(), lowest.clone(), never)
-
-    def update(self, images: Tensor, information: Tensor, margins: Tensor, confidence: float, step: int) -> Tensor:
-        """Take over better attempts; return which images are successful now."""
-        success = (margins > 0) & (margins >= confidence)
-        before = self.first_success >= 0
-        better = torch.where(success, ~before | (information > self.information), ~before & (margins > self.margin))
-        self.images = torch.where(batch_view(better, images), images, self.images)
-        self.information = torch.where(better & success, information, self.information)
-        self.margin = torch.where(better, margins, self.margin)
-        self.first_success = torch.where(success & ~before, step, self.first_success)
-        return success
+def _take_over(
+    tracker: Tracker, images: Tensor, information: Tensor, margins: Tensor, confidence: float, step: int
+) -> Tensor:
+    """Show the tracker a step, at the cost of the information that is lost; return which images are successful now."""
+    success = (margins > 0) & (margins >= confidence)
+    tracker.update(images, margins, success, step, cost=-information)
+    return success
 
 
 class Trace:
@@ -126,14 +108,14 @@ def decoupled(
     confidence: float,
     epsilon: float,
     quantize: bool,
-) -> tuple[Best, Trace]:
+) -> tuple[Tracker, Trace]:
     """Decoupled direction and norm (Rony et al. 2019) in whitened coordinates z = delta ``root``.
 
     Every step moves z along the normalised gradient, sets its norm, a little smaller where the last image was adversarial
     and a little larger where not, and returns to the box. ``information`` ranks the iterates; ``root`` (N, C, H, W), square
     roots of weights of mean square 1, makes it a plain L2 near the clean image.
     """
-    best, trace = Best.start(clean), Trace(steps)
+    best, trace = Tracker(clean), Trace(steps)
     low, high = (clean - epsilon).clamp_min(0), (clean + epsilon).clamp_max(1)
     if quantize:
         # Rounding must not leave the ball: its edges are moved in to whole levels.
@@ -149,7 +131,7 @@ def decoupled(
         (gradient,) = torch.autograd.grad(smooth_margin(logits, labels, targets).sum(), seen)
         with torch.no_grad():
             kept = information(seen.detach())
-            success = best.update(seen.detach(), kept, margins.detach(), confidence, step)
+            success = _take_over(best, seen.detach(), kept, margins.detach(), confidence, step)
             trace.add(step, margins, kept, lambda: projection_information(clean, seen.detach()))  # noqa: B023
             # A pixel at the edge of its range cannot follow: leaving it in the norm would shorten the others.
             blocked = ((perturbed <= low) & (gradient < 0)) | ((perturbed >= high) & (gradient > 0))
@@ -184,13 +166,13 @@ def penalised(
     epsilon: float,
     indices: Tensor,
     seed: int,
-) -> tuple[Best, Trace]:
+) -> tuple[Tracker, Trace]:
     """Descend c f - alpha I, with c from a binary search of restarts or from the primal-dual rule.
 
     ``information_of`` returns what is kept in one round, counted from 0.
     """
     rounds = penalty.rounds if penalty.rule == "binary" else 1
-    best, trace = Best.start(clean), Trace(rounds * penalty.steps)
+    best, trace = Tracker(clean), Trace(rounds * penalty.steps)
     low, high = (clean - epsilon).clamp_min(0), (clean + epsilon).clamp_max(1)
     c = torch.full((len(clean),), float(penalty.initial_c), device=clean.device)
     c_low, c_high = torch.zeros_like(c), torch.full_like(c, torch.inf)
@@ -217,7 +199,7 @@ def penalised(
             with torch.no_grad():
                 now = number * penalty.steps + step
                 attempt = perturbed.detach().clone()
-                reached |= best.update(attempt, kept.detach(), margins.detach(), confidence, now)
+                reached |= _take_over(best, attempt, kept.detach(), margins.detach(), confidence, now)
                 trace.add(now, margins, kept, lambda: projection_information(clean, attempt))  # noqa: B023
                 optimizer.step()
                 perturbed.copy_(torch.minimum(torch.maximum(perturbed, low), high))
