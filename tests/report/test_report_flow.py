@@ -15,9 +15,10 @@ from helpers import ROOT
 from helpers.flow_artifacts import ATTACKS, save_flow, specification
 from infoadv import InfoadvError, artifacts, report
 from infoadv.registry import plugins
-from infoadv.report import classify, curves, figures, flow, statistics, style, tables
+from infoadv.report import claims, classify, curves, figures, flow, statistics, style, tables
 from infoadv.report.figures import label_flip
-from infoadv.report.tables import claims, detection
+from infoadv.report.tables import claims as claims_table
+from infoadv.report.tables import detection
 
 FIGURES = (
     "label_flip",
@@ -46,7 +47,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def claimed(planted: list[str]) -> pd.DataFrame:
-    return claims.build(planted, specification()).frame
+    return claims_table.build(planted, specification()).frame
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def verdicts(inputs: list[str], **section: Any) -> dict[str, str]:
-    return verdicts_in(claims.build(inputs, specification(**section)).frame)
+    return verdicts_in(claims_table.build(inputs, specification(**section)).frame)
 
 
 def verdicts_in(frame: pd.DataFrame) -> dict[str, str]:
@@ -264,7 +265,7 @@ def test_unequal_levels_and_rates_of_networks_are_no_transferability(nothing: li
             rows.loc[native, "oip"] += shift[native]
         artifacts.save_rows(tmp_path / Path(path).name, rows, header)
         paths.append(str(tmp_path / Path(path).name))
-    frame = claims.build(paths, specification()).frame
+    frame = claims_table.build(paths, specification()).frame
     row = frame[(frame["question"] == "Q5b") & (frame["role"] == "deciding")].iloc[0]
     assert row["verdict"] == "not supported"
     assert row["p"] > 0.05
@@ -282,7 +283,7 @@ def test_what_did_nothing_or_is_absent_is_not_testable(empty: list[str], planted
     found = verdicts([path for path in planted if path.endswith("good_init.parquet")], **absent)
     assert found.pop("Q1") == found.pop("Q2") == "supported"
     assert found == dict.fromkeys(("Q3", "Q4", "Q5a", "Q5b", "Q5c"), "not testable")
-    frame = claims.build(without(planted, "trimmed"), specification(distilled=None)).frame
+    frame = claims_table.build(without(planted, "trimmed"), specification(distilled=None)).frame
     reasons = frame[frame["role"] == "deciding"].groupby("question")["reason"].first()
     assert reasons["Q3"] == "flow.distilled is not configured"
     assert reasons["Q4"] == "no flow artefact of flow.trimmed was given"
@@ -333,7 +334,7 @@ def test_claims_leave_out_pairs_in_which_either_attack_did_nothing(planted: list
         rows.loc[(rows["attack"] == "jsma_regular") & (rows["index"] == 7), "l2"] = 0.0
         artifacts.save_rows(tmp_path / Path(path).name, rows, header)
         paths.append(str(tmp_path / Path(path).name))
-    table = claims.build(paths, specification(attacks=["igsm"]))
+    table = claims_table.build(paths, specification(attacks=["igsm"]))
     row = table.frame[(table.frame["question"] == "Q3") & (table.frame["role"] == "deciding")].iloc[0]
     assert (row["n"], row["left_out"]) == (17, 3)
     assert "17 (3 left out)" in table.markdown
