@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import types
@@ -14,6 +15,7 @@ from torch import nn
 from infoadv import InfoadvError, metrics
 from infoadv.metrics import MetricContext
 from infoadv.registry import plugins
+from infoadv.report.columns import SYMBOL
 
 SHAPES = {"gray": (1, 28, 28), "colour": (3, 32, 32), "odd": (1, 17, 23), "odd colour": (3, 21, 19)}
 #: Metrics of this part, with the value of identical images.
@@ -327,10 +329,32 @@ def test_columns_and_about_agree():
         for backbone in options.get("backbone", {}).get("enum", [None]):
             columns.add(metrics.column(name, {} if backbone is None else {"backbone": backbone}))
     assert columns == set(metrics.about())
+    required, optional = (
+        {"label", "better", "group", "description"},
+        {"symbol", "short", "decimals", "order", "colour_only"},
+    )
+    attacks = plugins.schemas("attacks")
     for about in metrics.about().values():
-        assert about.keys() == {"label", "better", "home", "description"}
+        assert required <= about.keys() <= required | optional
         assert about["better"] in ("lower", "higher", "none")
+        assert about["group"] in ("distance", "perceptual", "information")
         assert about["description"].endswith(".")
+        assert SYMBOL.fullmatch(about.get("symbol", "$L$"))
+        words = set(re.split(r"\W+", " ".join(map(str, about.values()))))
+        assert not words & attacks.keys(), "an attack says what it optimises"
+
+
+@pytest.mark.parametrize(("attack", "optimised"), sorted(plugins.literals("attacks", "OPTIMISES").items()))
+def test_an_attack_optimises_columns_that_there_are(attack, optimised):
+    assert attack in plugins.schemas("attacks")
+    assert set(optimised) <= set(metrics.about())
+
+
+def test_the_attacks_on_a_norm_say_so():
+    optimises = plugins.literals("attacks", "OPTIMISES")
+    assert optimises["cw_l2"] == optimises["ddn"] == optimises["alma_l2"] == ["l2", "psnr"]
+    assert optimises["fgsm"] == optimises["fmn_linf"] == ["linf"]
+    assert optimises["alma_lpips"] == ["lpips_reference", "lpips_alex"]
 
 
 def test_about_and_piq_stay_light():

@@ -50,13 +50,8 @@ def test_ranks_by_hand(three: list[str]) -> None:
 
 
 def test_a_metric_that_an_attack_optimises_is_not_counted_for_it(three: list[str]) -> None:
-    entries = {"b": {"method": "gmsd_descent"}}
-    loaded = rows.load(three, specification("a", "b", "c", **entries))
-    at_home = [
-        rows.Metric(m.column, m.label, m.math, m.better, ("gmsd_descent",) if m.column == "gmsd" else (), 3)
-        for m in loaded.metrics
-    ]
-    found = ranking.rank(rows.Rows(loaded.frame, loaded.targets, loaded.attacks, at_home), loaded.targets)
+    loaded = rows.load(three, specification("a", "b", "c", b={"optimises": ["gmsd", "l2"]}))
+    found = ranking.rank(loaded, loaded.targets)
     assert found.home.tolist() == [[False] * 3, [False, False, True], [False] * 3]
     # Image 0: b scores 2 instead of 5/3. Image 1: b scores 1.25, a 1.5.
     assert found.ranks.tolist() == [[1, 2, 3], [2, 1, 3]]

@@ -97,24 +97,26 @@ def test_quality_marks_the_best_of_the_compared_attacks(three: list[str], spec: 
 
 def test_quality_names_the_backbone_and_the_home_metric(tmp_path: Path) -> None:
     inputs = [
-        metrics(tmp_path, "a", [True] * 3, estimator="masking", perturbation_information=3.0, lpips_reference=0.1),
+        metrics(tmp_path, "a", [True] * 3, perturbation_information=3.0, lpips_reference=0.1),
         metrics(tmp_path, "b", [True] * 3, perturbation_information=4.0, lpips_reference=0.2),
     ]
-    tables.write("quality", inputs, specification(a={}, b={}), tmp_path)
+    spec = specification(a={"optimises": ["perturbation_information"]}, b={"optimises": ["lpips_reference"]})
+    tables.write("quality", inputs, spec, tmp_path)
     markdown = (tmp_path / "quality.md").read_text()
     assert "LPIPS (reference net) \u2193" in markdown
+    assert "0.2000\u2020" in markdown
     assert "**3.00**\u2020" in markdown
     assert "4.00\u2020" not in markdown
     assert r"\textbf{3.00}$^\dagger$" in (tmp_path / "quality.tex").read_text()
     assert pd.read_csv(tmp_path / "quality.csv")["lpips"].tolist() == [0.1, 0.2]
 
 
-def test_home_is_known_by_estimator_and_method_not_by_the_name_of_the_attack(tmp_path: Path) -> None:
+def test_an_attack_says_what_it_optimises_whatever_its_name(tmp_path: Path) -> None:
     inputs = [
         metrics(tmp_path, "mine", [True] * 3, l2=1.0, perturbation_information=3.0),
         metrics(tmp_path, "ddn", [True] * 3, l2=2.0),
     ]
-    entries = {"mine": {"method": "ddn"}, "ddn": {"method": "masking"}}
+    entries = {"mine": {"optimises": ["l2"]}, "ddn": {"optimises": []}}
     tables.write("quality", inputs, specification("mine", **entries), tmp_path)
     markdown = (tmp_path / "quality.md").read_text()
     assert "**1.000**\u2020" in markdown
@@ -189,7 +191,7 @@ def test_comparison_finds_the_better_side(tmp_path: Path) -> None:
     ("changed", "message"),
     [
         (lambda header: header["inputs"].update(reference="another"), "LPIPS looked through another reference network"),
-        (lambda header: header["metrics"]["ssim"].update(home="ddn"), "declares the metric ssim otherwise"),
+        (lambda header: header["metrics"]["ssim"].update(better="lower"), "declares the metric ssim otherwise"),
     ],
     ids=["judge", "declaration"],
 )

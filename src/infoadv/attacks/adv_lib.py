@@ -42,6 +42,18 @@ from infoadv.attacks.gradients import ExactCrossEntropy, fill_vanishing, input_g
 from infoadv.attacks.tracking import Tracker
 from infoadv.numerics.margins import batch_view, margin
 
+#: The metric columns that each attack minimises or is bounded in, which therefore cannot judge it.
+OPTIMISES = {
+    "alma_l2": ["l2", "psnr"],
+    "alma_ssim": ["ssim"],
+    "alma_ciede2000": ["ciede2000"],
+    "perc_al": ["ciede2000"],
+    "fmn_l2": ["l2", "psnr"],
+    "fmn_linf": ["linf"],
+    "cw_l2_adv_lib": ["l2", "psnr"],
+    "ddn_adv_lib": ["l2", "psnr"],
+}
+
 SCHEMA: dict[str, dict] = {
     "alma_l2": {
         "steps": {"minimum": 2, "description": "gradient steps"},

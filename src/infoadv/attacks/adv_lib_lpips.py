@@ -17,6 +17,9 @@ from infoadv.metrics import MetricError
 from infoadv.metrics.learned import differences, fetch
 from infoadv.metrics.perceptual import enlarge
 
+#: The metric columns that the attack minimises, which therefore cannot judge it.
+OPTIMISES = {"alma_lpips": ["lpips_reference", "lpips_alex"]}
+
 SCHEMA: dict[str, dict] = {
     "alma_lpips": {
         "backbone": {

@@ -33,6 +33,17 @@ from infoadv.attacks.gradients import ExactCrossEntropy, input_gradients_only
 from infoadv.attacks.tracking import Tracker
 from infoadv.numerics.margins import batch_view, margin
 
+#: The metric columns that each attack minimises or is bounded in, which therefore cannot judge it.
+OPTIMISES = {
+    "fgsm": ["linf"],
+    "bim": ["linf"],
+    "pgd_linf": ["linf"],
+    "pgd_l2": ["l2", "psnr"],
+    "cw_l2": ["l2", "psnr"],
+    "deepfool": ["l2", "psnr"],
+    "ddn": ["l2", "psnr"],
+}
+
 SCHEMA: dict[str, dict] = {
     "fgsm": {
         "epsilon": {

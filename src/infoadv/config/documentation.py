@@ -92,6 +92,8 @@ def text() -> str:
             lines += ["", f"Without {also}options: {', '.join(bare)}."]
     lines += ["", "## Metric columns", "", "A value per image, of the 8-bit image against the clean one.", ""]
     lines += ["| column | more alike when | optimised by | meaning |", "| --- | --- | --- | --- |"]
+    optimises = plugins.literals("attacks", "OPTIMISES")
     for name, about in sorted(plugins.literals("metrics", "ABOUT").items()):
-        lines.append(f"| `{name}` | {about['better']} | {about['home']} | {about['description']} |")
+        attacks = ", ".join(sorted(attack for attack, columns in optimises.items() if name in columns))
+        lines.append(f"| `{name}` | {about['better']} | {attacks} | {about['description']} |")
     return "\n".join(lines) + "\n"

@@ -11,11 +11,22 @@ The result is float64 (N,), one value an image that does not depend on the other
 A metric computed with a pretrained network has the option ``backbone`` and one column a backbone, ``lpips_alex`` say:
 numbers of different backbones cannot be compared, so they never share a name. ``ABOUT`` has one entry a column:
 
-- ``label``: for tables and axes;
+- ``label``: its name in tables and on axes;
+- ``symbol``: the same in mathematics, ``"$L_2$"``, where there is one: letters with an index or exponent;
+- ``short``: its name at the head of a column that is too narrow for the label;
 - ``better``: "lower" or "higher" where the images are more alike, "none" where the value says no such thing;
-- ``home``: the estimators and attack methods, separated by commas, that optimise this very quantity or are bounded in
-  it, so that it cannot judge them; "" if there is none;
+- ``group``: "distance" for the size of a perturbation whatever can be seen of it, "perceptual" for a similarity that counts
+  when attacks are ranked, "information" for the rest;
+- ``colour_only``: True where gray images have no value (default: False);
+- ``decimals``: digits after the point in tables (default: 4);
+- ``order``: its place among the columns that every table has, computed or not; without one it comes after these, where it was
+  computed;
 - ``description``: a sentence, for captions.
+
+``label``, ``better``, ``group`` and ``description`` are required. ``ABOUT`` goes into the header of a metrics artefact, and
+tables and figures read it there, so that they need no metric's file. It is part of that file, so another label measures again:
+what an artefact declares is then always what its file declares. Which attacks minimise a metric, so that it cannot judge them,
+is said by their files (``OPTIMISES``).
 """
 
 from __future__ import annotations
@@ -81,7 +92,7 @@ def column(name: str, options: Mapping[str, Any]) -> str:
     return f"{name}_{options.get('backbone', schema['backbone']['default'])}"
 
 
-def about() -> dict[str, dict[str, str]]:
+def about() -> dict[str, dict[str, Any]]:
     """Return, for every column that a metric can fill, its ``ABOUT``; imports no metric and no torch."""
     return plugins.literals("metrics", "ABOUT")
 

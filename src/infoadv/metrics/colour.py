@@ -13,7 +13,10 @@ ABOUT = {
     "ciede2000": {
         "label": "CIEDE2000",
         "better": "lower",
-        "home": "alma_ciede2000, perc_al",
+        "decimals": 2,
+        "group": "perceptual",
+        "colour_only": True,
+        "order": 90,
         "description": (
             "CIEDE2000 colour difference (Sharma et al. 2005) of sRGB images under D65, mean over pixels; about 1 is "
             "just noticeable. Not defined for gray images."

@@ -20,26 +20,34 @@ SCHEMA: dict[str, dict] = {
 }
 ABOUT = {
     "mi_projection": {
-        "label": "MI, closed form (nats)",
+        "label": "Projected MI",
+        "short": "Proj. MI",
         "better": "higher",
-        "home": "mine, projection",
+        "decimals": 2,
+        "group": "information",
+        "order": 120,
         "description": (
             "Mutual information of one Gaussian random projection of the clean and of the adversarial image: "
             "-1/2 ln(1 - rho^2) with rho the cosine of the two, infinite for images that are parallel."
         ),
     },
     "mi_mine": {
-        "label": "MI, MINE (nats)",
+        "label": "MINE",
         "better": "higher",
-        "home": "mine, projection",
+        "decimals": 2,
+        "group": "information",
+        "order": 130,
         "description": (
             "The same quantity as MINE estimates it, on projections that its critic has not seen, mean of several critics."
         ),
     },
     "perturbation_information": {
-        "label": "perturbation information (nats)",
+        "label": "Perturbation information",
+        "short": "Pert. inf.",
         "better": "lower",
-        "home": "masking",
+        "decimals": 2,
+        "group": "information",
+        "order": 140,
         "description": (
             "Information that the adversarial image carries about the perturbation, in a Gaussian channel whose noise is "
             "the image's own local texture and an observer's noise; sum over windows and channels."

@@ -40,7 +40,8 @@ ABOUT = {
     "lpips_reference": {
         "label": "LPIPS (reference net)",
         "better": "lower",
-        "home": "alma_lpips",
+        "group": "perceptual",
+        "order": 80,
         "description": (
             "LPIPS form without calibrated weights on a network of the same data set that is not attacked (Laidlaw et "
             "al. 2021): squared difference of channel-normalised activations after every ReLU, mean over positions, "
@@ -50,19 +51,22 @@ ABOUT = {
     "lpips_alex": {
         "label": "LPIPS (AlexNet)",
         "better": "lower",
-        "home": "alma_lpips",
+        "group": "perceptual",
+        "order": 80,
         "description": "LPIPS 0.1 (Zhang et al. 2018) on AlexNet, images in [-1, 1] brought to at least 64 px.",
     },
     "lpips_vgg": {
         "label": "LPIPS (VGG-16)",
         "better": "lower",
-        "home": "",
+        "group": "perceptual",
+        "order": 80,
         "description": "LPIPS 0.1 (Zhang et al. 2018) on VGG-16, images in [-1, 1] brought to at least 64 px.",
     },
     "lpips_squeeze": {
         "label": "LPIPS (SqueezeNet)",
         "better": "lower",
-        "home": "",
+        "group": "perceptual",
+        "order": 80,
         "description": "LPIPS 0.1 (Zhang et al. 2018) on SqueezeNet 1.1, images in [-1, 1] brought to at least 64 px.",
     },
 }

@@ -13,7 +13,9 @@ ABOUT = {
     "nmi": {
         "label": "NMI",
         "better": "higher",
-        "home": "",
+        "decimals": 3,
+        "group": "perceptual",
+        "order": 110,
         "description": (
             "Normalised mutual information (H(x) + H(x')) / H(x, x') (Studholme et al. 1999), 1 to 2, of histograms "
             "with 16 bins over the fixed range 0 to 255, mean over channels. Also 2 for an inverted image."

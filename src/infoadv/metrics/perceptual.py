@@ -24,7 +24,8 @@ ABOUT = {
     "ssim": {
         "label": "SSIM",
         "better": "higher",
-        "home": "alma_ssim",
+        "group": "perceptual",
+        "order": 50,
         "description": (
             "Structural similarity (Wang et al. 2004), 11 x 11 Gaussian windows that lie fully inside the image, "
             "mean over windows and channels."
@@ -33,19 +34,23 @@ ABOUT = {
     "haarpsi": {
         "label": "HaarPSI",
         "better": "higher",
-        "home": "",
+        "group": "perceptual",
+        "order": 60,
         "description": "Haar wavelet-based perceptual similarity (Reisenhofer et al. 2018); colour images in YIQ.",
     },
     "gmsd": {
         "label": "GMSD",
         "better": "lower",
-        "home": "",
+        "group": "perceptual",
+        "order": 70,
         "description": "Gradient magnitude similarity deviation of the luminance (Xue et al. 2014).",
     },
     "vif": {
         "label": "VIF",
         "better": "higher",
-        "home": "",
+        "decimals": 3,
+        "group": "information",
+        "order": 100,
         "description": (
             "Visual information fidelity of the luminance in the pixel domain (Sheikh and Bovik 2006); images smaller "
             "than 64 px are brought to 64 px by bilinear interpolation. Above 1 after a gain of contrast, and blind to "

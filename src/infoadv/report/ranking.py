@@ -15,10 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from infoadv.report import statistics
-from infoadv.report.rows import Attack, Metric, Rows
-
-#: The metrics that count, where they are computed and defined.
-METRICS = ("ssim", "haarpsi", "gmsd", "lpips", "nmi", "ciede2000")
+from infoadv.report.columns import Metric
+from infoadv.report.rows import Attack, Rows
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,11 @@ class Ranking:
         return float(friedmanchisquare(*self.ranks.T).pvalue)
 
 
+def judges(metrics: Sequence[Metric]) -> list[Metric]:
+    """Return the metrics that count, where they are computed and defined."""
+    return [metric for metric in metrics if metric.group == "perceptual"]
+
+
 def rank(rows: Rows, targets: Sequence[tuple[str, str]]) -> Ranking:
     """Rank the compared attacks that run on every one of ``targets``, on the images on which all compared attacks succeed.
 
@@ -74,7 +77,7 @@ def rank(rows: Rows, targets: Sequence[tuple[str, str]]) -> Ranking:
 
     present = [{attack.name for attack in rows.attacks_on(*target, compared=True)} for target in targets]
     attacks = [attack for attack in rows.attacks if present and all(attack.name in names for names in present)]
-    metrics = [metric for metric in rows.metrics if metric.column in METRICS]
+    metrics = judges(rows.metrics)
     sign = np.array([-1.0 if metric.better == "higher" else 1.0 for metric in metrics])
     values, home = [], np.zeros((len(attacks), len(metrics)), dtype=bool)
     for dataset, model in targets:
@@ -83,7 +86,7 @@ def rank(rows: Rows, targets: Sequence[tuple[str, str]]) -> Ranking:
         for place, attack in enumerate(attacks):
             own = rows.of(dataset, model, attack.name).set_index("index")
             of_attacks.append(own.loc[images, [metric.column for metric in metrics]].to_numpy(dtype=float) * sign)
-            home[place] |= [metric.is_home_of(attack, own["estimator"].iloc[0]) for metric in metrics]
+            home[place] |= [metric.measured in attack.optimises for metric in metrics]
         if attacks:
             values.append(np.stack(of_attacks, axis=1))
     everything = np.concatenate(values) if values else np.zeros((0, 0, len(metrics)))

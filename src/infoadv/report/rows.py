@@ -1,4 +1,4 @@
-"""Reads the metric artefacts that tables and figures share, and knows attacks and metrics by name."""
+"""Reads the metric artefacts that tables and figures share, and knows attacks by name."""
 
 from __future__ import annotations
 
@@ -10,45 +10,15 @@ import pandas as pd
 
 from infoadv import artifacts
 from infoadv.execution.errors import InfoadvError
-from infoadv.report import statistics, style
-
-#: The metric columns of the tables, in their order; a configured metric that is not here comes after them.
-METRICS = (
-    "l0",
-    "l2",
-    "linf",
-    "psnr",
-    "ssim",
-    "haarpsi",
-    "gmsd",
-    "lpips",
-    "ciede2000",
-    "vif",
-    "nmi",
-    "mi_projection",
-    "mi_mine",
-    "perturbation_information",
-)
-
-#: Names, plain and as mathematics, of the columns whose label in the artefact is too long for the head of a column or
-#: has a mathematical form; the others are called what the artefact calls them.
-NAMES = {
-    "l0": ("L0", "$L_0$"),
-    "l2": ("L2", "$L_2$"),
-    "linf": ("Linf", r"$L_\infty$"),
-    "psnr": ("PSNR (dB)", "PSNR (dB)"),
-    "mi_projection": ("Projected MI", "Projected MI"),
-    "mi_mine": ("MINE", "MINE"),
-    "perturbation_information": ("Perturbation information", "Perturbation information"),
-}
-
-_DECIMALS = {"l0": 0, "psnr": 1, "ciede2000": 2, "l2": 3, "linf": 3, "vif": 3, "nmi": 3}
-_DECIMALS |= {"mi_projection": 2, "mi_mine": 2, "perturbation_information": 2}
+from infoadv.report import columns, statistics, style
+from infoadv.report.columns import Metric
 
 
 @dataclass(frozen=True)
 class Attack:
     """What the configuration says of an attack: label, look, whether it is compared, and the sweep it belongs to.
+
+    ``optimises`` lists the metric columns of artefacts that it minimises or is bounded in: they prove nothing of it.
 
     A ``control`` is no attack: it changes images to show what a change of that size does, and its success says nothing
     about which of its images count. ``point`` is the option that a sweep varies and its value here, both in the attacks
@@ -64,31 +34,12 @@ class Attack:
     method: str
     control: bool
     point: tuple[str, float] | None
+    optimises: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """The label; a control's says that it is one."""
         return self.label if not self.control or "control" in self.label.lower() else f"{self.label}, control"
-
-
-@dataclass(frozen=True)
-class Metric:
-    """Name, direction and home of a metric, as its artefact declares them."""
-
-    column: str
-    label: str
-    math: str
-    better: str
-    home: tuple[str, ...]
-    decimals: int
-
-    @property
-    def arrow(self) -> str:
-        return {"higher": "\u2191", "lower": "\u2193"}.get(self.better, "")
-
-    def is_home_of(self, attack: Attack, estimator: str) -> bool:
-        """Whether this metric is what the attack's method or estimator optimises, so that it proves nothing there."""
-        return bool({estimator, attack.method} & set(self.home))
 
 
 @dataclass(frozen=True)
@@ -163,6 +114,7 @@ def attack_of(name: str, specification: Mapping[str, Any]) -> Attack:
         str(entry.get("method") or ""),
         control,
         _point(name, entry, sweep_of),
+        tuple(entry.get("optimises") or ()),
     )
 
 
@@ -205,11 +157,8 @@ def load(inputs: Sequence[str], specification: Mapping[str, Any]) -> Rows:
     judges: dict[str, set[str]] = {}
     for path in inputs:
         frame, header = artifacts.load_rows(path, "metrics")
-        declared = dict(header.get("metrics") or {})
-        learned = [column for column in frame.columns if column.startswith("lpips")]
-        for column in learned:
-            backbones.add(column.removeprefix("lpips").removeprefix("_"))
-            declared["lpips"] = declared.pop(column, {})
+        learned = [column for column in frame.columns if columns.shared(column) == "lpips"]
+        backbones |= {column.removeprefix("lpips").removeprefix("_") for column in learned}
         if len(backbones) > 1:
             raise InfoadvError(
                 f"{path}: LPIPS with the backbones {', '.join(sorted(backbones))} cannot share a column; "
@@ -224,8 +173,8 @@ def load(inputs: Sequence[str], specification: Mapping[str, Any]) -> Rows:
                     "remove it and compute the metrics again."
                 )
         frames.append(frame.rename(columns=dict.fromkeys(learned, "lpips")))
-        for column in declared:
-            if column in frames[-1].columns and about.setdefault(column, declared[column]) != declared[column]:
+        for column, declared in columns.declared(header, frame.columns).items():
+            if about.setdefault(column, declared) != declared:
                 raise InfoadvError(
                     f"{path}: declares the metric {column} otherwise than other artefacts, so other code computed it; "
                     "remove it and compute the metrics again."
@@ -233,9 +182,10 @@ def load(inputs: Sequence[str], specification: Mapping[str, Any]) -> Rows:
     if not frames:
         raise InfoadvError("no metric artefact was given; configure at least one attack and one target model.")
     everything = pd.concat([frame.dropna(axis=1, how="all") for frame in frames], ignore_index=True)
-    for column in METRICS:
-        if column not in everything:
-            everything[column] = float("nan")
+    metrics = columns.metrics(about)
+    for metric in metrics:
+        if metric.column not in everything:
+            everything[metric.column] = float("nan")
     keys = ["dataset", "model", "attack", "index"]
     repeated = everything[everything.duplicated(keys)]
     if len(repeated):
@@ -244,16 +194,9 @@ def load(inputs: Sequence[str], specification: Mapping[str, Any]) -> Rows:
     everything["estimator"] = everything["estimator"].fillna("") if "estimator" in everything else ""
     everything["success"] = everything["success"].astype(bool)
     everything["success_float"] = everything["success_float"].astype(bool)
-    columns = [*METRICS, *sorted(column for column in about if column not in METRICS)]
     return Rows(
         everything,
         list(dict.fromkeys(zip(everything["dataset"], everything["model"], strict=True))),
         ordered(list(everything["attack"].unique()), specification),
-        [_metric(column, about.get(column, {})) for column in columns if column in everything],
+        metrics,
     )
-
-
-def _metric(column: str, about: Mapping[str, Any]) -> Metric:
-    label, math = NAMES.get(column, (str(about.get("label") or column),) * 2)
-    home = tuple(filter(None, (part.strip() for part in (about.get("home") or "").split(","))))
-    return Metric(column, label, math, str(about.get("better") or "none"), home, _DECIMALS.get(column, 4))

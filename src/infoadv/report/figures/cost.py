@@ -68,7 +68,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
                 & (numbers["metric"] == metric.column)
                 & np.isfinite(numbers["mean"])
             ]
-            axes.set_ylabel(f"{metric.math} {metric.arrow}".strip())
+            axes.set_ylabel(f"{metric.axis} {metric.arrow}".strip())
             if part.empty:
                 style.say(axes, "no image on which all compared attacks succeed")
                 continue

@@ -100,7 +100,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
                     axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
                 records += summaries
             # A bracket goes into a line of its own: panels are narrower than "LPIPS (reference net)".
-            name = f"{metric.math} {metric.arrow}".strip().replace(" (", "\n(")
+            name = f"{metric.axis} {metric.arrow}".strip().replace(" (", "\n(")
             axes.set_xlabel(name if line == len(panels_of) - 1 else "")
             axes.set_ylabel("")
             axes.set_yticks(range(len(names)), [style.plain(attack.title) for attack in attacks])

@@ -62,9 +62,9 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
             if drawn["y"].notna().sum() == 0:
                 style.say(axes, "no attack succeeds" if kind == "survival" else "no sweep here")
             elif kind == "survival":
-                _draw_survival(axes, drawn, shown, metric.math)
+                _draw_survival(axes, drawn, shown, metric.axis)
             else:
-                pending.append((axes, _draw_family(axes, drawn, shown, metric.math, kind)))
+                pending.append((axes, _draw_family(axes, drawn, shown, metric.axis, kind)))
     handles = [
         Line2D([], [], color=a.style.color, linestyle=a.style.line, marker=a.style.marker, label=style.plain(a.label))
         for a in shown

@@ -12,8 +12,9 @@ import pandas as pd
 
 from infoadv.execution.errors import InfoadvError
 from infoadv.report import statistics
+from infoadv.report.columns import Metric
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex, tex_arrow
-from infoadv.report.rows import Attack, Metric, Rows, load
+from infoadv.report.rows import Attack, Rows, load
 
 COLUMNS = (
     "dataset",
@@ -131,7 +132,6 @@ def _sections(rows: Rows, frame: pd.DataFrame) -> tuple[list[Metric], list[tuple
     for (dataset, model), part in frame.groupby(["dataset", "model"], sort=False):
         lines = []
         for name, group in part.groupby("attack", sort=False):
-            estimator = rows.of(dataset, model, name)["estimator"].iloc[0]
             found = group.set_index("metric")
             line = [Cell(attacks[name].title), Cell(str(found["n"].max()))]
             for metric in metrics:
@@ -141,7 +141,7 @@ def _sections(rows: Rows, frame: pd.DataFrame) -> tuple[list[Metric], list[tuple
                         number(entry["difference"], metric.decimals, signed=True),
                         strong=entry["better"] == "attack",
                         emphasis=entry["better"] == "reference",
-                        home=metric.is_home_of(attacks[name], estimator),
+                        home=metric.measured in attacks[name].optimises,
                     )
                 )
             lines.append(line)
@@ -186,7 +186,7 @@ def _latex(rows: Rows, frame: pd.DataFrame, settings: statistics.Settings) -> st
             rf"Holm-corrected over the tests on a target model, {statistics.ALPHA:g}). $^\dagger$: the metric that the "
             rf"attack itself optimises.{_note(rows)}"
         )
-        header = ["Attack", "$n$", *(metric.math + tex_arrow(metric.better) for metric in chosen)]
+        header = ["Attack", "$n$", *(metric.tex + tex_arrow(metric.better) for metric in chosen)]
         parts = [
             (title, [[*line[:2], *line[2 + start : 2 + start + half]] for line in lines]) for title, lines in sections
         ]

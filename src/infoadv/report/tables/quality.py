@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from infoadv.report import statistics
-from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex_arrow
-from infoadv.report.rows import METRICS, Metric, Rows, load
+from infoadv.report.columns import Metric
+from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex, tex_arrow
+from infoadv.report.rows import Rows, load
 
 _LEADING = ("dataset", "model", "attack", "estimator", "n", "asr_float", "asr")
-_DISTANCE = ("l0", "l2", "linf", "psnr")
 
 
 def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
@@ -30,9 +30,10 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
 
 
 def _frame(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
-    extra = [metric.column for metric in rows.metrics if metric.column not in METRICS]
-    intervals = ["asr_float", "asr", *METRICS]
-    columns = [*_LEADING, *METRICS, "forwards", "backwards"]
+    standard = [metric.column for metric in rows.metrics if metric.order is not None]
+    extra = [metric.column for metric in rows.metrics if metric.order is None]
+    intervals = ["asr_float", "asr", *standard]
+    columns = [*_LEADING, *standard, "forwards", "backwards"]
     columns += [f"{column}_{end}" for column in intervals for end in ("low", "high")]
     columns += ["n_common", "l2_median", "l2_median_low", "l2_median_high"]
     columns += [name for column in extra for name in (column, f"{column}_low", f"{column}_high")]
@@ -59,9 +60,9 @@ def _frame(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
                 record["l2_median"], record["l2_median_low"], record["l2_median_high"] = median
             shared = rows.averaged(dataset, model, attack)
             record["n_common"] = len(shared)
-            values = shared[[*METRICS, *extra]].to_numpy(dtype=np.float64)
+            values = shared[[*standard, *extra]].to_numpy(dtype=np.float64)
             low, high = statistics.bootstrap_means(values, settings)
-            for position, column in enumerate([*METRICS, *extra]):
+            for position, column in enumerate([*standard, *extra]):
                 record[column] = statistics.mean(values[:, position])
                 record[f"{column}_low"], record[f"{column}_high"] = low[position], high[position]
             records.append(record)
@@ -70,9 +71,9 @@ def _frame(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
 
 def _groups(rows: Rows, frame: pd.DataFrame) -> list[tuple[str, list[str]]]:
     """Split the columns into two tables that a page can hold; a metric without a single value is left out."""
-    shown = [metric.column for metric in rows.metrics if frame[metric.column].notna().any()]
-    distance = [column for column in _DISTANCE if column in shown]
-    similarity = [column for column in shown if column not in _DISTANCE]
+    shown = [metric for metric in rows.metrics if frame[metric.column].notna().any()]
+    distance = [metric.column for metric in shown if metric.group == "distance"]
+    similarity = [metric.column for metric in shown if metric.group != "distance"]
     return [
         ("Success, distance and cost", ["asr_float", "asr", "l2_median", *distance, "forwards", "backwards"]),
         ("Similarity and information", similarity),
@@ -92,9 +93,8 @@ def _heading(rows: Rows, column: str) -> tuple[str, str]:
     if column in _PLAIN:
         return _PLAIN[column]
     metric = rows.metric(column)
-    # Short enough for a column; the caption spells it out.
-    short = {"perturbation_information": "Pert. inf.", "mi_projection": "Proj. MI"}.get(column)
-    return f"{short or metric.label} {metric.arrow}".strip(), (short or metric.math) + tex_arrow(metric.better)
+    plain, latex = (metric.short, tex(metric.short)) if metric.short else (metric.label, metric.tex)
+    return f"{plain} {metric.arrow}".strip(), latex + tex_arrow(metric.better)
 
 
 def _cells(rows: Rows, part: pd.DataFrame, columns: Sequence[str]) -> list[list[Cell]]:
@@ -116,10 +116,7 @@ def _cells(rows: Rows, part: pd.DataFrame, columns: Sequence[str]) -> list[list[
             best = candidates.max() if better == "higher" else candidates.min()
         texts[column] = [number(value, decimals) for value in values]
         strong[column] = compared & (printed == best)
-        home[column] = [
-            metric is not None and metric.is_home_of(attacks[name], estimator)
-            for name, estimator in zip(part["attack"], part["estimator"], strict=True)
-        ]
+        home[column] = [metric is not None and metric.measured in attacks[name].optimises for name in part["attack"]]
     return [
         [
             Cell(attacks[name].title),

@@ -25,7 +25,9 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     settings = statistics.Settings.of(specification)
     sections = [(name, ranking.rank(rows, targets)) for name, targets in _parts(rows)]
     frames = [_frame(names, found, settings) for names, found in sections]
-    columns = [*_COLUMNS, *(f"rank_{metric}" for metric in ranking.METRICS)]
+    # Metrics that gray images lack come last: the columns before them are filled on every target.
+    judges = sorted(ranking.judges(rows.metrics), key=lambda metric: metric.colour_only)
+    columns = [*_COLUMNS, *(f"rank_{metric.column}" for metric in judges)]
     frame = pd.concat(frames, ignore_index=True).reindex(columns=columns)
     return Table(frame, _markdown(sections), _latex(sections))
 
@@ -110,7 +112,7 @@ def _markdown(sections: Sequence[tuple[tuple[str, str], ranking.Ranking]]) -> st
 def _latex(sections: Sequence[tuple[tuple[str, str], ranking.Ranking]]) -> str:
     tables, note = [], _NOTE.format(mark=r"$^\dagger$")
     for position, (names, found) in enumerate(sections, start=1):
-        header = ["Attack", r"Mean rank $\downarrow$", *(metric.math for metric in found.metrics)]
+        header = ["Attack", r"Mean rank $\downarrow$", *(metric.tex for metric in found.metrics)]
         caption = f"{tex(_title(names, found))}. {note}"
         tables.append(latex_table(header, [("", _lines(found))], caption, f"ranking-{position}"))
     return "\n".join(tables)
