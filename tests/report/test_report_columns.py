@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.report_artifacts import save_metrics
 from infoadv import artifacts
 from infoadv.registry import plugins
 from infoadv.report import columns, figures, rows, tables
-from helpers.report_artifacts import save_metrics
 
 #: What every table had before the metrics declared it themselves, in that order.
 STANDARD = [
