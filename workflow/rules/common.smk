@@ -19,8 +19,9 @@ from infoadv import config as configuration
 from infoadv.artifacts import canonical_json, checks
 from infoadv.config import outside
 from infoadv.execution import run_lock
-from infoadv.pipeline import code_inputs, layout, presentation
+from infoadv.pipeline import code_inputs, layout, presentation, report_inputs
 from infoadv.pipeline import resources as need
+from infoadv.pipeline.drawings import drawings
 from infoadv.pipeline.layout import attack_file, metrics_file, model_file
 
 if workflow.remote_exec:
@@ -284,116 +285,12 @@ def table_files():
     return [file for table in settings.tables() for file in layout.table_files(table)]
 
 
-def computing_benchmarks():
-    """Return the benchmark files of the jobs that compute. Those of tables and figures would tie these to each other."""
-    files = [f"results/benchmarks/dataset/{name}.tsv" for name in settings.datasets]
-    if "calibration" in settings.figures:
-        files.append("results/benchmarks/calibration/mine.tsv")
-    files += [f"results/benchmarks/train/{d}/{m}.tsv" for d, m in settings.trained()]
-    for run in layout.attacked(settings):
-        job, shards = f"{run.dataset}/{run.model}/{run.attack}", settings.attacks[run.attack].shards
-        if shards == 1:
-            files.append(f"results/benchmarks/attack/{job}.tsv")
-        else:
-            files += [f"results/benchmarks/attack_shard/{job}/{shard}.tsv" for shard in range(shards)]
-            files.append(f"results/benchmarks/gather/{job}.tsv")
-    files += [
-        f"results/benchmarks/metrics/{run.dataset}/{run.model}/{run.attack}.tsv" for run in settings.runs
-    ]
-    if settings.flow:
-        files += [
-            f"results/benchmarks/flow/{settings.flow.dataset}/{name}.tsv" for name in settings.flow.parts()
-        ]
-    return files
-
-
-def artefact_files():
-    """Return every artefact that a table or figure is made from, and those that these are made from."""
-    files = [layout.data_file(dataset) for dataset in settings.datasets]
-    files += [model_file(dataset, model) for dataset, model in settings.trained()]
-    files += [attack_file(run) for run in layout.attacked(settings)]
-    files += [metrics_file(run) for run in settings.runs]
-    files += [layout.CALIBRATION_FILE] if "calibration" in settings.figures else []
-    return files + flow_files()
-
-
-def table_inputs(table):
-    """Return what a table is made from; a table that was added gets the metrics of every attack, or says what it wants."""
-    if configuration.stage_inputs("tables", table)["stage"] == "flow":
-        return flow_files()
-    if table == "targets":
-        return [model_file(dataset, model) for dataset, model in settings.trained()]
-    if table == "runtime":
-        return computing_benchmarks()
-    if table == "provenance":
-        return artefact_files()
-    return [metrics_file(run) for run in settings.runs]
-
-
 # --- Figures ------------------------------------------------------------------------------------------------
-def drawn_figures():
-    return layout.drawn_figures(settings)
+DRAWINGS = drawings(settings)
 
 
 def figure_files():
-    files = [file for _, stem in drawn_figures() for file in layout.figure_files(stem)]
-    if "examples" in settings.figures:
-        files += [f"figures/examples/{dataset}" for dataset in layout.attacked_datasets(settings)]
-    return files
-
-
-def pictured_inputs(dataset, runs):
-    """Return what pictures of the images of these runs are drawn from."""
-    return [layout.data_file(dataset), *map(attack_file, runs), *map(metrics_file, runs)]
-
-
-def example_inputs(wildcards):
-    return pictured_inputs(
-        wildcards.dataset, configuration.matching(settings.runs, {"dataset": wildcards.dataset})
-    )
-
-
-def figure_inputs(figure, stem):
-    """Return what a figure is drawn from; a figure that was added gets the metrics of every attack, or says what it wants."""
-    if configuration.stage_inputs("figures", figure)["stage"] == "flow":
-        return flow_files()
-    if figure == "grid":
-        dataset = stem.removeprefix("grid_")
-        _, runs = presentation.grid(settings, dataset)
-        return pictured_inputs(dataset, runs)
-    if figure == "calibration":
-        return [layout.CALIBRATION_FILE]
-    if figure == "convergence":
-        return [attack_file(configuration.matching(settings.runs, settings.figures[figure])[0])]
-    return [metrics_file(run) for run in settings.runs]
-
-
-def figure_specification(figure, stem):
-    if figure == "grid":
-        dataset = stem.removeprefix("grid_")
-        options, _ = presentation.grid(settings, dataset)
-        return {"figure": options, "dataset": dataset, **presentation.of_attacks(settings)}
-    return {"figure": settings.figures[figure], **presentation.of(settings, "figures", figure)}
-
-
-def figure_labels(figure, stem):
-    """Return what the report lists of a figure, to choose by: the data set, network and attack that it shows."""
-    shown = {key: "all" for key in ("dataset", "model", "attack")}
-    if figure == "grid":
-        specification = figure_specification(figure, stem)
-        shown |= {"dataset": specification["dataset"], "model": specification["figure"]["model"]}
-    elif figure == "convergence":
-        shown |= vars(configuration.matching(settings.runs, settings.figures[figure])[0])
-    elif figure == "calibration":
-        shown = dict.fromkeys(shown, "none")
-    elif configuration.stage_inputs("figures", figure)["stage"] == "flow":
-        shown["dataset"] = settings.flow.dataset
-    return {
-        "figure": stem,
-        "data set": shown["dataset"],
-        "model": shown["model"],
-        "attack": shown["attack"],
-    }
+    return [file for drawing in DRAWINGS for file in layout.figure_files(drawing)]
 
 
 # The captions of the report tell what ran: the configuration with its defaults filled in.

@@ -1,32 +1,34 @@
 # Figures: each is one file of infoadv.report.figures, drawn as pdf and png, its numbers as csv beside the tables.
 
 
-for figure, stem in drawn_figures():
+for drawing in DRAWINGS:
+    if drawing.pictures:
+        continue
 
     rule:
         name:
-            f"figure_{stem}"
+            f"figure_{drawing.stem}"
         input:
-            artefacts=figure_inputs(figure, stem),
-            code=as_inputs(code_inputs.of_figure(figure)),
+            artefacts=report_inputs.of_drawing(settings, drawing),
+            code=as_inputs(code_inputs.of_figure(drawing.figure)),
         output:
-            pdf=f"figures/{stem}.pdf",
+            pdf=layout.figure_files(drawing)[0],
             png=report(
-                f"figures/{stem}.png",
-                caption=f"../report/{figure}.rst",
+                layout.figure_files(drawing)[1],
+                caption=f"../report/{drawing.figure}.rst",
                 category="Figures",
-                labels=figure_labels(figure, stem),
+                labels=presentation.labels(settings, drawing),
             ),
             numbers=report(
-                f"results/tables/figure_{stem}.csv",
-                caption=f"../report/{figure}.rst",
+                layout.numbers_file(drawing),
+                caption=f"../report/{drawing.figure}.rst",
                 category="Numbers",
-                labels={"csv of": f"figure {stem}"},
+                labels={"csv of": f"figure {drawing.stem}"},
             ),
         log:
-            f"logs/figure/{stem}.log",
+            f"logs/figure/{drawing.stem}.log",
         benchmark:
-            f"results/benchmarks/figure/{stem}.tsv"
+            f"results/benchmarks/figure/{drawing.stem}.tsv"
         conda:
             "../../environment.yml"
         threads: cores(1)
@@ -34,11 +36,9 @@ for figure, stem in drawn_figures():
             mem_mb=larger(lambda wildcards: need.report_memory(settings)),
             runtime=larger(lambda wildcards: need.report_minutes(settings)),
         params:
-            figure=figure,
+            figure=drawing.figure,
             # A function, because Snakemake looks for wildcards in plain text, and a label may hold braces.
-            spec=lambda wildcards, figure=figure, stem=stem: canonical_json(
-                figure_specification(figure, stem)
-            ),
+            spec=lambda wildcards, drawing=drawing: canonical_json(presentation.of_drawing(settings, drawing)),
             stem=lambda wildcards, output: os.path.splitext(output.pdf)[0],
         shell:
             "python -m infoadv figure {params.figure:q}"

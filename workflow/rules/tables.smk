@@ -7,7 +7,7 @@ for table in settings.tables():
         name:
             f"table_{table}"
         input:
-            artefacts=table_inputs(table),
+            artefacts=report_inputs.of_table(settings, table),
             code=as_inputs(code_inputs.of_table(table)),
         output:
             report(

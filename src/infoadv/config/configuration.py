@@ -91,11 +91,11 @@ class Config:
         return [Run(self.flow.dataset, model, attack) for model, attack in self.flow.runs()]
 
     def tables(self) -> list[str]:
-        """Return the tables that are written: those of the information profiles only where the configuration has them."""
+        """Return the tables that are written: those whose sections the configuration has."""
         return [
             name
             for name in plugins.names("tables")
-            if self.flow is not None or offered.stage_inputs("tables", name)["stage"] != "flow"
+            if figures.lacking(offered.stage_inputs("tables", name), self.values, self.flow) is None
         ]
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from infoadv.config import figures
 from infoadv.config.schema import common_options, options_schema, structure_schema
 from infoadv.registry import plugins
 
@@ -71,9 +72,18 @@ def _rows(schema: Mapping[str, Any], prefix: str) -> Iterator[str]:
 _HEAD = ("| key | type | default | meaning |", "| --- | --- | --- | --- |")
 
 
+def _with_figures(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of a configuration with the options of each figure, which the figure's own file declares."""
+    about = plugins.literals("figures", "ABOUT")
+    known = {name: {**figures.options(name), "description": about.get(name, "")} for name in plugins.names("figures")}
+    sections = dict(schema["properties"])
+    sections["figures"] = {**sections["figures"], "properties": known}
+    return {**schema, "properties": sections}
+
+
 def text() -> str:
     """Return the reference as Markdown."""
-    lines = ["## Keys", "", *_HEAD, *_rows(structure_schema(), "")]
+    lines = ["## Keys", "", *_HEAD, *_rows(_with_figures(structure_schema()), "")]
     for folder, title, where in _PLUGINS:
         lines += ["", f"## {title}", "", f"{where}."]
         common = common_options(folder)

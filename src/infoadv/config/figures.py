@@ -1,17 +1,37 @@
-"""The section ``figures``."""
+"""The section ``figures``: the options of each figure, declared by its own file, and whether there is what it is drawn from."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from infoadv.config import offered
 from infoadv.config.attacks import PlannedAttack
 from infoadv.config.errors import ConfigError, require_known
 from infoadv.config.flow import Flow
+from infoadv.config.offered import stage_inputs
 from infoadv.config.runs import Run, matching
-from infoadv.config.schema import check, filled, structure_schema
+from infoadv.config.schema import check, filled
 from infoadv.registry import plugins
+
+
+def options(name: str) -> dict[str, Any]:
+    """Return the JSON schema of the options of a figure: the literal ``SCHEMA`` of its file; without one it has none.
+
+    A figure of one attack has to be told which.
+    """
+    properties = plugins.schemas("figures").get(name, {})
+    required = ["attack"] if stage_inputs("figures", name)["stage"] == "attack" else []
+    return {"type": "object", "additionalProperties": False, "required": required, "properties": properties}
+
+
+def lacking(inputs: Mapping[str, Any], values: Mapping[str, Any], flow: Flow | None) -> str | None:
+    """Return the key of a configuration without which a table or figure with these ``inputs`` cannot be; None if it can."""
+    if inputs["stage"] == "flow":
+        missing = [key for key in inputs.get("needs", ()) if flow is None or key not in flow.values]
+        return f"flow.{missing[0]}" if missing else "flow" if flow is None else None
+    if inputs["stage"] == "calibration" and "calibration" not in values:
+        return "calibration"
+    return None
 
 
 def completed(
@@ -24,57 +44,57 @@ def completed(
     runs: Iterable[Run],
     flow: Flow | None,
 ) -> dict[str, dict[str, Any]]:
-    """Return the options of each figure that is drawn. Raises ``ConfigError``."""
-    known = structure_schema()["properties"]["figures"]["properties"]
-    declared = plugins.schemas("figures")
+    """Return the options of each figure that is drawn. Raises ``ConfigError``.
+
+    Options called ``dataset``, ``model``, ``attack`` and ``metric``, or the same in the plural, are names that must be there;
+    of a figure of one attack ``image`` is a place among the images attacked.
+    """
     result = {}
     for name, given in values["figures"].items():
         path = f"figures.{name}"
         require_known(name, plugins.names("figures"), "figures", "figure")
-        if name not in known:
-            # A figure that was added declares its options itself, or has none.
-            schema = {"type": "object", "additionalProperties": False, "properties": declared.get(name, {})}
-            check(given, schema, ("figures", name))
-            given = filled(given, schema)
+        schema = options(name)
+        check(given, schema, ("figures", name))
+        chosen = filled(given, schema)
         for key, names, what in (
             ("dataset", datasets, "data set"),
             ("model", models, "model"),
             ("attack", attacks, "attack"),
             ("metric", metrics, "metric"),
         ):
-            if key in given:
-                require_known(given[key], names, f"{path}.{key}", what)
-            for item in given.get(f"{key}s", ()):
+            if key in chosen:
+                require_known(chosen[key], names, f"{path}.{key}", what)
+            for item in chosen.get(f"{key}s", ()):
                 require_known(item, names, f"{path}.{key}s", what)
-        result[name] = given
-        inputs = offered.stage_inputs("figures", name)
-        if inputs["stage"] == "flow":
-            needed = [key for key in inputs.get("needs", []) if flow is None or key not in flow.values]
-            if flow is None or needed:
-                lacking = f"flow.{needed[0]}" if needed else "flow"
-                raise ConfigError(f"figures.{name}: needs {lacking!r}; add it or remove the figure.")
-    if "calibration" in result and "calibration" not in values:
-        raise ConfigError("figures.calibration: needs the section 'calibration'; add it or remove the figure.")
-    if "convergence" in result:
-        _check_convergence(result["convergence"], values["images"], attacks, runs)
+        inputs = stage_inputs("figures", name)
+        missing = lacking(inputs, values, flow)
+        if missing is not None:
+            raise ConfigError(f"{path}: needs {missing!r}; add it or remove the figure.")
+        if inputs["stage"] == "attack":
+            _check_attack(path, chosen, values["images"], inputs, attacks, runs)
+        result[name] = chosen
     return result
 
 
-def _check_convergence(
-    wanted: Mapping[str, Any], images: int, attacks: Mapping[str, PlannedAttack], runs: Iterable[Run]
+def _check_attack(
+    path: str,
+    chosen: Mapping[str, Any],
+    images: int,
+    inputs: Mapping[str, Any],
+    attacks: Mapping[str, PlannedAttack],
+    runs: Iterable[Run],
 ) -> None:
-    matches = matching(runs, wanted)
+    matches = matching(runs, chosen)
     if not matches:
-        raise ConfigError("figures.convergence: no such attack runs; see the datasets and models of that attack.")
+        raise ConfigError(f"{path}: no such attack runs; see the datasets and models of that attack.")
     drawn = attacks[matches[0].attack]
     recording = plugins.literals("attacks", "TRACES")
-    if drawn.method not in recording:
+    if inputs.get("trace") and drawn.method not in recording:
         raise ConfigError(
-            f"figures.convergence.attack: {drawn.name!r} is of method {drawn.method}; name an attack that records "
-            f"its run: one of method {', '.join(sorted(recording))}."
+            f"{path}.attack: {drawn.name!r} is of method {drawn.method}; name an attack that records its run: one of "
+            f"method {', '.join(sorted(recording))}."
         )
-    if not 0 <= wanted["image"] < images:
+    if chosen.get("image", 0) >= images:
         raise ConfigError(
-            f"figures.convergence.image: {wanted['image']} is not allowed; {images} images are attacked, "
-            f"give at most {images - 1}."
+            f"{path}.image: {chosen['image']} is not allowed; {images} images are attacked, give at most {images - 1}."
         )

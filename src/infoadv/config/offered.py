@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from infoadv.config.errors import ConfigError
+from infoadv.config.schema import check
 from infoadv.registry import plugins
+
+#: What a table or figure can be made from, in its literal ``INPUTS``; figures alone can be of one attack.
+_STAGES = ("metrics", "models", "pictures", "flow", "calibration", "benchmarks", "artefacts")
+_OF_ONE_ATTACK = "attack"
+#: What can be told apart by data set.
+_BY_DATASET = ("metrics", "models", "pictures")
 
 
 def fetchable() -> list[str]:
@@ -26,8 +34,33 @@ def _with_function(folder: str, function: str) -> list[str]:
 
 
 def stage_inputs(kind: str, name: str) -> dict[str, Any]:
-    """Return what a table or figure (``kind``) is made from: ``stage``, and the keys of ``flow`` that it ``needs``.
+    """Return what a table or figure (``kind``) is made from, as its file says in a literal ``INPUTS``.
 
-    Its file says so in a literal ``INPUTS``; without one it is made from the metrics of every attack.
+    ``stage`` is one of:
+
+    - "metrics" (without a literal): the metrics artefacts of every attack;
+    - "models": the networks; "flow": the information profiles; "calibration": the calibration of MINE;
+    - "pictures": data artefacts, the attacks on them and their metrics;
+    - "attack" (figures): the artefact of the attack that the option ``attack`` names;
+    - "benchmarks": what Snakemake measured of each job that computes; "artefacts": all of these artefacts.
+
+    Further keys: ``per: "dataset"`` draws a figure of metrics, models or pictures for each data set by itself; ``needs``
+    lists the keys of the section ``flow`` without which there is no such result; ``trace: True`` asks for an attack that
+    records its run.
+
+    Raises ``ConfigError`` where the literal says anything else.
     """
-    return {"stage": "metrics", **plugins.literal(plugins.source_file(kind, name), "INPUTS")}
+    path = plugins.source_file(kind, name)
+    found = {"stage": "metrics", **plugins.literal(path, "INPUTS")}
+    per_dataset = kind == "figures" and found["stage"] in _BY_DATASET
+    allowed = {
+        "stage": {"enum": [*_STAGES, *([_OF_ONE_ATTACK] if kind == "figures" else [])]},
+        **({"per": {"const": "dataset"}} if per_dataset else {}),
+        **({"needs": {"type": "array", "items": {"type": "string"}}} if found["stage"] == "flow" else {}),
+        **({"trace": {"type": "boolean"}} if found["stage"] == _OF_ONE_ATTACK else {}),
+    }
+    try:
+        check(found, {"type": "object", "additionalProperties": False, "properties": allowed}, ("INPUTS",))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return found

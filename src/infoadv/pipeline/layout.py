@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from infoadv.config import Config, Run
+from infoadv.config import Config, Run, stage_inputs
+from infoadv.pipeline.drawings import Drawing, drawings
 
 CALIBRATION_FILE = "results/calibration/mine.parquet"
 
@@ -53,9 +54,10 @@ def attacked(settings: Config) -> list[Run]:
     return list(dict.fromkeys([*settings.runs, *settings.flow_runs()]))
 
 
-def attacked_datasets(settings: Config) -> list[str]:
-    """Return the data sets whose networks are attacked."""
-    return list(dict.fromkeys(run.dataset for run in settings.runs))
+def calibrates(settings: Config) -> bool:
+    """Return whether a table or figure of this run needs the calibration of MINE."""
+    tables = [stage_inputs("tables", name)["stage"] for name in settings.tables()]
+    return "calibration" in (*tables, *(stage_inputs("figures", name)["stage"] for name in settings.figures))
 
 
 def table_files(table: str) -> list[str]:
@@ -63,17 +65,16 @@ def table_files(table: str) -> list[str]:
     return [f"results/tables/{table}.{suffix}" for suffix in ("csv", "md", "tex", "html")]
 
 
-def figure_files(stem: str) -> list[str]:
-    """Return the forms of a drawn figure."""
-    return [f"figures/{stem}.{suffix}" for suffix in ("pdf", "png")]
+def figure_files(drawing: Drawing) -> list[str]:
+    """Return the forms of a figure, or the folder of one that consists of many pictures."""
+    if drawing.pictures:
+        return ["/".join(filter(None, ("figures", drawing.figure, drawing.dataset)))]
+    return [f"figures/{drawing.stem}.{suffix}" for suffix in ("pdf", "png")]
 
 
-def drawn_figures(settings: Config) -> list[tuple[str, str]]:
-    """Return (figure, stem) of what is drawn: the image grid once a data set, every other figure but the examples once."""
-    drawn = [(name, name) for name in settings.figures if name not in ("grid", "examples")]
-    if "grid" in settings.figures:
-        drawn += [("grid", f"grid_{dataset}") for dataset in attacked_datasets(settings)]
-    return drawn
+def numbers_file(drawing: Drawing) -> str:
+    """Return the numbers that a figure shows."""
+    return f"results/tables/figure_{drawing.stem}.csv"
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def jobs(settings: Config) -> Iterator[Job]:
     for run in settings.runs:
         name = f"{run.dataset}/{run.model}/{run.attack}"
         yield Job("metrics", name, (metrics_file(run),), (f"logs/metrics/{name}.log",))
-    if "calibration" in settings.figures:
+    if calibrates(settings):
         yield Job("calibration", "mine", (CALIBRATION_FILE,), ("logs/calibration/mine.log",))
     if settings.flow is not None:
         for model in settings.flow.parts():
@@ -138,8 +139,7 @@ def jobs(settings: Config) -> Iterator[Job]:
             yield Job("profiles", name, (flow_file(settings.flow.dataset, model),), (f"logs/flow/{name}.log",))
     for table in settings.tables():
         yield Job("tables", table, tuple(table_files(table)), (f"logs/table/{table}.log",))
-    for _, stem in drawn_figures(settings):
-        yield Job("figures", stem, tuple(figure_files(stem)), (f"logs/figure/{stem}.log",))
-    for dataset in attacked_datasets(settings) if "examples" in settings.figures else ():
-        stem = f"examples_{dataset}"
-        yield Job("figures", stem, (f"results/tables/figure_{stem}.csv",), (f"logs/figure/{stem}.log",))
+    for drawing in drawings(settings):
+        # A folder is there before all of its pictures are; the numbers come last.
+        files = [numbers_file(drawing)] if drawing.pictures else figure_files(drawing)
+        yield Job("figures", drawing.stem, tuple(files), (f"logs/figure/{drawing.stem}.log",))

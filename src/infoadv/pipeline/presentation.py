@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from infoadv.config import Config, PlannedAttack, Run, matching, stage_inputs
+from infoadv.config import Config, PlannedAttack, stage_inputs
+from infoadv.pipeline.drawings import Drawing
 from infoadv.registry import plugins
 
 
@@ -52,12 +53,22 @@ def _swept(settings: Config, attack: PlannedAttack) -> dict[str, Any]:
     return point if attack.sweep_of else {"swept": point}
 
 
-def grid(settings: Config, dataset: str) -> tuple[dict[str, Any], list[Run]]:
-    """Return the options of the image grid of a data set, its network named, and the runs that it shows."""
-    wanted = dict(settings.figures["grid"])
-    present = [run.model for run in settings.runs if run.dataset == dataset]
-    if wanted.get("model") not in present:
-        wanted["model"] = present[0]
-    shown = wanted.setdefault("attacks", [a.name for a in settings.attacks.values() if a.sweep_of is None])
-    runs = matching(settings.runs, {"dataset": dataset, "model": wanted["model"]})
-    return wanted, [run for run in runs if run.attack in shown]
+def of_drawing(settings: Config, drawing: Drawing) -> dict[str, Any]:
+    """Return what one figure is told: its options, and its data set where it has one, beside what all are."""
+    own = {} if drawing.dataset is None else {"dataset": drawing.dataset}
+    return {"figure": drawing.options, **own, **of(settings, "figures", drawing.figure)}
+
+
+def labels(settings: Config, drawing: Drawing) -> dict[str, str]:
+    """Return what the report lists of a figure, to choose by: the data set, network and attack that it shows."""
+    shown = dict.fromkeys(("dataset", "model", "attack"), "none" if drawing.stage == "calibration" else "all")
+    shown |= {key: str(drawing.options[key]) for key in shown if key in drawing.options}
+    if drawing.stage == "flow":
+        assert settings.flow is not None
+        shown["dataset"] = settings.flow.dataset
+    if drawing.dataset is not None:
+        shown["dataset"] = drawing.dataset
+    # Of many pictures each says its own.
+    shown |= {key: f"{{{key}}}" for key in shown if f"{{{key}}}" in drawing.pictures}
+    named = {} if drawing.pictures else {"figure": drawing.stem}
+    return {**named, "data set": shown["dataset"], "model": shown["model"], "attack": shown["attack"]}

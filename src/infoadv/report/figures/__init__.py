@@ -1,14 +1,22 @@
-"""Figures. Each is one file in this folder with ``draw(inputs, specification) -> (Figure, DataFrame)``.
+"""Figures. Each is one file in this folder, or in a folder ``figures`` of the user's, with ``draw(inputs, specification)``.
 
-A figure of many pictures returns pairs (name, Figure) in the place of the one.
+It returns (Figure, DataFrame); one of many pictures returns pairs (name, Figure) in the place of the figure. The frame holds
+the numbers drawn and is stored beside the tables, so that a figure can be checked and redrawn without the artefacts.
 
-``inputs`` are the paths of the metric artefacts of every attack, which :func:`infoadv.report.rows.load` reads; a literal
-``INPUTS`` in the file asks for another stage's, as in ``label_flip``. ``specification`` holds the names, labels and
-statistics of the configuration, and under ``figure`` the figure's own options.
+``inputs`` are the paths of the metric artefacts of every attack, which :func:`infoadv.report.rows.load` reads.
+``specification`` holds the labels and statistics of the configuration, under ``figure`` the figure's own options, and under
+``dataset`` the data set of a figure that is drawn for each. What else there is to say of a figure it says in literals, which
+are read without importing it:
 
-The frame holds the numbers drawn and is stored beside the tables, so that a figure can be checked and redrawn without
-the artefacts. A new figure is one new file and its caption
-``workflow/report/{name}.rst``; options of its own need an entry in ``workflow/schemas/config.schema.json``.
+- ``INPUTS``: what it is made from, where that is not the metrics, and whether it is drawn for each data set by itself: the
+  stages and keys of :func:`infoadv.config.stage_inputs`, ``{"stage": "pictures", "per": "dataset"}``;
+- ``SCHEMA``: its options, a mapping from its name to the JSON schema of each. Those called ``dataset``, ``model``, ``attack``,
+  ``metric``, or the same in the plural, must be names of the configuration. Of a figure of stage "pictures" or "attack" they
+  choose the runs that it is drawn from;
+- ``OUTPUTS``: ``{"pictures": "{model}/{attack}.png"}`` for a folder of many pictures with such names;
+- ``ABOUT``: a mapping from its name to what it shows, for config/README.md.
+
+A new figure is one new file and its caption ``workflow/report/{name}.rst``.
 """
 
 from __future__ import annotations

@@ -15,6 +15,10 @@ from infoadv import artifacts
 from infoadv.execution.errors import InfoadvError
 from infoadv.report import style
 
+INPUTS = {"stage": "calibration"}
+
+ABOUT = {"calibration": "MINE against the closed form"}
+
 _LIMITS = (-0.12, 1.6)
 
 

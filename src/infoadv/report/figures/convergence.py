@@ -14,6 +14,27 @@ from infoadv import artifacts
 from infoadv.execution.errors import InfoadvError
 from infoadv.report import rows, style
 
+INPUTS = {"stage": "attack", "trace": True}
+
+SCHEMA = {
+    "convergence": {
+        "dataset": {"type": "string", "description": "data set (default: the first)"},
+        "model": {"type": "string", "description": "network (default: the first)"},
+        "attack": {
+            "type": "string",
+            "description": "attack, one that records its run: masking, projection, mine and the like",
+        },
+        "image": {
+            "type": "integer",
+            "minimum": 0,
+            "default": 0,
+            "description": "place of the image among those attacked",
+        },
+    }
+}
+
+ABOUT = {"convergence": "margin, estimate and truth along one attack"}
+
 
 def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure from the attack artefact that ``figure`` names by dataset, model and attack.
@@ -38,7 +59,9 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     dataset, model, name = rows.run_of(path, header)
     attack = rows.attack_of(name, specification)
     method = str(header["specification"].get("method"))
-    estimator = "MINE" if method == "mine" or method.startswith("uae_") else "attack's"
+    # Artefacts of before, whose method was one for all estimators, name it in their header.
+    named = header.get("estimator") or ("mine" if method == "mine" or method.startswith("uae_") else "attack's")
+    estimator = "MINE" if named == "mine" else str(named)
 
     figure = style.new_figure(style.COLUMN_WIDTH, 3.1)
     upper, lower = figure.subplots(2, 1, sharex=True)

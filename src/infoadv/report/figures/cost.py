@@ -12,6 +12,20 @@ from matplotlib.figure import Figure
 from infoadv.report import labels, statistics, style
 from infoadv.report.rows import load
 
+SCHEMA = {
+    "cost": {
+        "metrics": {
+            "type": "array",
+            "minItems": 1,
+            "uniqueItems": True,
+            "items": {"type": "string"},
+            "description": "metrics shown",
+        }
+    }
+}
+
+ABOUT = {"cost": "passes against quality"}
+
 DEFAULT = ("ssim", "haarpsi")
 _COLUMNS = ("dataset", "model", "attack", "metric", "passes", "asr", "n", "mean", "low", "high")
 

@@ -17,6 +17,20 @@ from matplotlib.ticker import MaxNLocator
 from infoadv.report import style
 from infoadv.report.rows import load
 
+SCHEMA = {
+    "distributions": {
+        "metrics": {
+            "type": "array",
+            "minItems": 1,
+            "uniqueItems": True,
+            "items": {"type": "string"},
+            "description": "metrics shown",
+        }
+    }
+}
+
+ABOUT = {"distributions": "each metric by attack"}
+
 DEFAULT = ("l2", "ssim", "haarpsi", "gmsd", "lpips", "ciede2000")
 
 

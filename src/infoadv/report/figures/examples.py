@@ -25,6 +25,10 @@ SCHEMA = {
         "images": {"type": "integer", "minimum": 1, "maximum": 8, "default": 4, "description": "images shown"},
     }
 }
+INPUTS = {"stage": "pictures", "per": "dataset"}
+
+OUTPUTS = {"pictures": "{model}/{attack}.png"}
+ABOUT = {"examples": "the first images under every attack, a picture for each network and attack"}
 
 #: Pixels. An image is enlarged by the whole factor that brings it closest to ``_CELL``.
 _CELL, _GAP, _EDGE, _MARGIN, _LINE, _SIDE = 112, 8, 2, 10, 16, 100

@@ -18,6 +18,25 @@ from infoadv.report import pictures, style
 from infoadv.report.pictures import Example, Loaded
 from infoadv.report.rows import Attack, attack_of, ordered, run_of
 
+INPUTS = {"stage": "pictures", "per": "dataset"}
+
+SCHEMA = {
+    "grid": {
+        "images": {"type": "integer", "minimum": 1, "maximum": 32, "default": 4, "description": "images shown"},
+        "attacks": {
+            "type": "array",
+            "minItems": 1,
+            "uniqueItems": True,
+            "items": {"type": "string"},
+            "description": "attacks shown (default: all but sweeps)",
+        },
+        "model": {"type": "string", "description": "network that is attacked (default: the first)"},
+        "scale": {"type": "number", "exclusiveMinimum": 0, "description": "factor on perturbations (default: chosen)"},
+    }
+}
+
+ABOUT = {"grid": "clean and adversarial images and perturbations, one figure a data set"}
+
 #: Inches.
 _MARGIN, _GAP, _LINE, _BETWEEN = 0.05, 0.03, 0.1, 0.1
 _LARGEST_CELL, _SMALLEST_CELL = 0.62, 0.55

@@ -15,6 +15,7 @@ from infoadv.report.rendering import number
 from infoadv.report.rows import attack_of
 
 INPUTS = {"stage": "flow"}
+ABOUT = {"label_flip": "V-information of the true and of the adversarial class by layer"}
 
 _COLUMNS = 3
 _NUMBERS = ("attack", "class", "layer", "layer_name", "n", "success_rate", "mean", "low", "high", "flip")

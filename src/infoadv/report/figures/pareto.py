@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from infoadv.report import labels, ranking, statistics, style
 from infoadv.report.rows import load
 
+ABOUT = {"pareto": "passes against the mean rank over the perceptual metrics"}
+
 _COLUMNS = ("dataset", "model", "attack", "passes", "n", "mean_rank", "low", "high", "efficient")
 _ACROSS = 2
 #: Points along a piece of the line.

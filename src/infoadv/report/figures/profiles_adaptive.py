@@ -14,6 +14,7 @@ from infoadv.report.rendering import number
 from infoadv.report.rows import attack_of
 
 INPUTS = {"stage": "flow", "needs": ["distilled"]}
+ABOUT = {"profiles_adaptive": "information profiles of regular and adaptive JSMA on the distilled network"}
 
 
 def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:

@@ -13,6 +13,7 @@ from infoadv.report.rendering import number
 from infoadv.report.rows import attack_of
 
 INPUTS = {"stage": "flow"}
+ABOUT = {"profiles_attacks": "information profiles by attack, at native size and at matched mean L2"}
 
 
 def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:

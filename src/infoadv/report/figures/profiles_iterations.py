@@ -29,6 +29,7 @@ SCHEMA = {
         }
     }
 }
+ABOUT = {"profiles_iterations": "information profiles along JSMA"}
 
 #: Progress at which D is averaged over inputs; between the iterates of an input it is linear.
 _GRID = np.linspace(0, 1, 11)

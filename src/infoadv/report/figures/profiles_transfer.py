@@ -12,6 +12,7 @@ from infoadv.execution.errors import InfoadvError
 from infoadv.report import curves, flow
 
 INPUTS = {"stage": "flow", "needs": ["transfer"]}
+ABOUT = {"profiles_transfer": "information profiles of own, transferable and other examples in each network"}
 
 
 def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:

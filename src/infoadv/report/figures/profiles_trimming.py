@@ -13,6 +13,7 @@ from infoadv.report import curves, flow
 from infoadv.report.rows import attack_of
 
 INPUTS = {"stage": "flow", "needs": ["trimmed"]}
+ABOUT = {"profiles_trimming": "information profiles in the full and in the trimmed network"}
 
 
 def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:

@@ -27,6 +27,10 @@ from infoadv.execution.errors import InfoadvError
 from infoadv.report import labels, statistics, style
 from infoadv.report.rows import Attack, Rows, load, ordered
 
+SCHEMA = {"tradeoff": {"metric": {"type": "string", "default": "ssim", "description": "metric on the vertical axis"}}}
+
+ABOUT = {"tradeoff": "similarity against success over each sweep"}
+
 _CONFIDENCE = "confidence"
 _COLUMNS = ("panel", "dataset", "model", "attack", "option", "value", "x", "y", "asr_float", "asr", "n")
 

@@ -1,4 +1,8 @@
-"""Tables. Each is one file in this folder with ``build(inputs, specification) -> Table``; a new one is one new file."""
+"""Tables. Each is one file in this folder, or in a folder ``tables`` of the user's: ``build(inputs, specification) -> Table``.
+
+A literal ``INPUTS`` says what it is made from, where that is not the metrics of every attack: one of the stages of
+:func:`infoadv.config.stage_inputs`. A new table is one new file and its caption ``workflow/report/{name}.rst``.
+"""
 
 from __future__ import annotations
 

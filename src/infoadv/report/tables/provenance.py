@@ -12,6 +12,8 @@ import pandas as pd
 from infoadv import artifacts
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table
 
+INPUTS = {"stage": "artefacts"}
+
 COLUMNS = (
     "kind",
     "file",

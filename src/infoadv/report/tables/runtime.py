@@ -11,6 +11,8 @@ import pandas as pd
 from infoadv.execution.errors import InfoadvError
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number
 
+INPUTS = {"stage": "benchmarks"}
+
 COLUMNS = ("rule", "wildcards", "seconds", "cpu_seconds", "max_rss_mb", "mean_load")
 _FOLDER = "benchmarks"
 

@@ -12,6 +12,8 @@ from infoadv import artifacts
 from infoadv.execution.errors import InfoadvError
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex
 
+INPUTS = {"stage": "models"}
+
 COLUMNS = (
     "dataset",
     "model",
