@@ -333,7 +333,8 @@ def test_columns_and_about_agree():
         {"label", "better", "group", "description"},
         {"symbol", "short", "decimals", "order", "colour_only"},
     )
-    attacks = plugins.schemas("attacks")
+    # What some attacks are named after is what these metrics measure.
+    attacks = plugins.schemas("attacks").keys() - {"masking", "projection", "mine"}
     for about in metrics.about().values():
         assert required <= about.keys() <= required | optional
         assert about["better"] in ("lower", "higher", "none")
@@ -341,7 +342,7 @@ def test_columns_and_about_agree():
         assert about["description"].endswith(".")
         assert SYMBOL.fullmatch(about.get("symbol", "$L$"))
         words = set(re.split(r"\W+", " ".join(map(str, about.values()))))
-        assert not words & attacks.keys(), "an attack says what it optimises"
+        assert not words & attacks, "an attack says what it optimises"
 
 
 @pytest.mark.parametrize(("attack", "optimised"), sorted(plugins.literals("attacks", "OPTIMISES").items()))

@@ -10,7 +10,7 @@ import yaml
 
 from helpers import ROOT
 from infoadv.config import Config, ConfigError, Run, stage_inputs
-from infoadv.pipeline import layout, presentation, report_inputs
+from infoadv.pipeline import code_inputs, layout, presentation, report_inputs
 from infoadv.pipeline.drawings import drawings
 from infoadv.registry import plugins
 
@@ -141,6 +141,13 @@ def test_tables_and_figures_are_told_what_attacks_optimise(raw):
     assert attacks["mi_masking"]["optimises"] == attacks["mi_masking-confidence-1"]["optimises"]
     assert attacks["mi_masking"]["optimises"] == ["perturbation_information"]
     assert attacks["noise"]["optimises"] == []
+
+
+def test_declaring_an_attack_measures_nothing_again(raw):
+    """What an attack optimises stands in its file, and no attack is among the code of the metrics."""
+    code = code_inputs.of_metrics(Config(raw), "digits", "standard")
+    assert plugins.source_file("metrics", "l2") in code
+    assert not [file for file in code if file.parent == plugins.PACKAGE / "attacks"]
 
 
 def test_a_figure_of_the_users_is_drawn_as_its_file_says(raw, folder):
