@@ -323,9 +323,9 @@ NEEDS = {
 #: What is found all the same, and why that is no way in.
 EXPLAINED = {
     ("registry/factories.py", "import_module"): "model.factory, which is documented as code",
-    ("registry/plugins.py", "import_module"): "files of the package, looked up in the list of what they declare",
+    ("registry/plugins.py", "import_module"): "files of the package and of plugin folders, which are documented as code, by what they declare",
     ("__init__.py", "import_module"): "modules of the package that the file itself names",
-    ("registry/plugins.py", "spec_from_file_location"): "files of a plugin folder, which is documented as code",
+
     ("attacks/adv_lib.py", "import_module"): "modules of adv-lib that the file itself names",
     ("metrics/perceptual.py", "import_module"): "modules of piq that the file itself names",
 }

@@ -195,8 +195,8 @@ def _check(arguments: argparse.Namespace) -> int:
     from infoadv import config
     from infoadv.config import outside, summary
 
-    checked = config.load(arguments.config)
     directory = Path(arguments.directory)
+    checked = config.load(arguments.config, directory)
     print(summary.text(checked, directory), end="", flush=True)
     problems = outside.problems(checked, directory)
     for problem in problems:

@@ -200,7 +200,7 @@ def checked(capsys, raw, *arguments):
 def test_check_prints_every_problem_on_a_line_and_fails(raw, project, capsys):
     status, out, err = checked(capsys, with_own_network(raw, "nets:net") | {"images": 1000})
     assert status == 2
-    assert out[-1] == "code       nets:net (not found)"
+    assert out[-1] == "runs code  nets:net (not found)"
     keys = ("models.theirs.weights", "models.theirs.factory", "images")
     assert [line.split(": ")[:4] for line in err] == [["infoadv", "error", "config.yaml", key] for key in keys]
 
@@ -208,10 +208,10 @@ def test_check_prints_every_problem_on_a_line_and_fails(raw, project, capsys):
 def test_check_says_at_the_end_which_code_runs(raw, project, capsys):
     status, out, err = checked(capsys, raw)
     assert (status, err) == (0, [])
-    assert out[-1] == "code       none but that of infoadv"
+    assert out[-1] == "runs code  none but that of infoadv"
     (project / "run").mkdir()
     (project / "run" / "nets.py").write_text("def net(): ...\n")
     (project / "run" / "theirs.safetensors").touch()
     status, out, err = checked(capsys, with_own_network(raw), "--directory", "run")
     assert (status, err) == (0, [])
-    assert out[-1] == f"code       nets:net ({project / 'run' / 'nets.py'})"
+    assert out[-1] == f"runs code  nets:net ({project / 'run' / 'nets.py'})"

@@ -118,7 +118,7 @@ def test_a_new_file_is_enough(folder):
 def test_two_files_with_one_name_are_an_error(folder):
     (folder / "first.py").write_text("SCHEMA = {'one': {}}\n")
     (folder / "second.py").write_text("SCHEMA = {'one': {}}\n")
-    with pytest.raises(InfoadvError, match=r"second\.py: toys already has 'one'; choose another name"):
+    with pytest.raises(InfoadvError, match=r"second\.py: toys already has 'one' \(.*first\.py\); choose another name"):
         plugins.schemas("toys")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infoadv.config import attacks, datasets, figures, flow, metrics, models, offered, runs
+from infoadv.config import attacks, datasets, figures, flow, metrics, models, offered, plugin_folders, runs
 from infoadv.config.errors import ConfigError, require_known
 from infoadv.config.limits import require_distinct, require_plain
 from infoadv.config.reading import read
@@ -19,9 +19,13 @@ from infoadv.registry import plugins
 class Config:
     """A checked and completed configuration, and what follows from it."""
 
-    def __init__(self, raw: Mapping[str, Any]) -> None:
-        """Check ``raw``, the mapping that the YAML file holds. Raises ``ConfigError``."""
+    def __init__(self, raw: Mapping[str, Any], directory: Path = Path()) -> None:
+        """Check ``raw``, the mapping that the YAML file holds, for a run in ``directory``. Raises ``ConfigError``.
+
+        From now on this process, and those that it starts, know what the plugin folders of this configuration offer.
+        """
         require_plain(raw)
+        plugin_folders.use(raw, directory)
         check(raw, structure_schema())
         self.values: dict[str, Any] = filled(raw, structure_schema())
         self.seed: int = self.values["seed"]
@@ -99,10 +103,13 @@ class Config:
         ]
 
 
-def load(path: str | Path) -> Config:
-    """Read and check a configuration file. Raises ``ConfigError``, whose message begins with the path."""
+def load(path: str | Path, directory: str | Path = ".") -> Config:
+    """Read and check a configuration file, for a run in ``directory``.
+
+    Raises ``ConfigError``, whose message begins with the path.
+    """
     raw = read(path)
     try:
-        return Config(raw)
+        return Config(raw, Path(directory))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

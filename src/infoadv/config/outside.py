@@ -10,7 +10,6 @@ import importlib
 import importlib.util
 import sys
 import zipfile
-from collections.abc import Iterator
 from contextlib import suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -19,6 +18,7 @@ from infoadv.config.configuration import Config
 from infoadv.config.errors import suggestion
 from infoadv.config.schema import options_schema
 from infoadv.registry import plugins
+from infoadv.registry.source_code import bound
 
 
 def problems(settings: Config, directory: Path) -> list[str]:
@@ -125,24 +125,11 @@ def _problem_of_factory(factory: str, directory: Path) -> str:
         return f"{shown}: {line}not Python ({error.msg}); correct it."
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         return f"{shown}: cannot be read as Python ({type(error).__name__}); correct it."
-    bound = set(_bound(tree))
-    if function in bound or not {"*", "__getattr__"}.isdisjoint(bound):
+    names = set(bound(tree))
+    if function in names or not {"*", "__getattr__"}.isdisjoint(names):
         return ""
     offered = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     return f"{shown} has no function {function!r}; {suggestion(function, offered)}."
-
-
-def _bound(node: ast.AST) -> Iterator[str]:
-    """Yield the names that running the top of a file binds, ``*`` where it takes all of another module."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield child.name
-        elif isinstance(child, ast.alias):
-            yield (child.asname or child.name).partition(".")[0]
-        elif isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
-            yield child.id
-        else:
-            yield from _bound(child)
 
 
 # --- Images ----------------------------------------------------------------------------------------------------------

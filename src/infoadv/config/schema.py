@@ -18,6 +18,7 @@ import jsonschema
 from infoadv.config.errors import ConfigError, explain, require_known
 from infoadv.config.limits import project_path
 from infoadv.registry import plugins
+from infoadv.registry.source_code import function_of
 
 SCHEMA_FILE = Path(__file__).with_name("config.schema.json")
 
@@ -42,12 +43,11 @@ def common_options(folder: str) -> dict[str, Any]:
     return plugins.literal(plugins.PACKAGE / folder / "__init__.py", "COMMON")
 
 
-@cache
 def _required_options(folder: str, name: str) -> frozenset[str]:
     """Return the options that have no default: keyword arguments without one in the function's signature, and ``like``."""
     declared = plugins.schemas(folder)[name]
     required = {"like"} & set(declared)
-    function = plugins.function_of(plugins.source_file(folder, name), name)
+    function = function_of(plugins.source_file(folder, name), name)
     if function is not None:
         arguments = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
         required |= {argument.arg for argument, default in arguments if default is None} & set(declared)

@@ -29,7 +29,8 @@ def text(settings: Config, directory: Path) -> str:
         f"figures    {', '.join(settings.figures)}",
     ]
     code = [f"{factory} ({_file(factory, directory)})" for factory in settings.factories()]
-    lines.append(f"code       {', '.join(code) or 'none but that of infoadv'}")
+    code += [f"{folder} ({_listed(directory / folder)})" for folder in settings.values["plugins"]]
+    lines.append(f"runs code  {', '.join(code) or 'none but that of infoadv'}")
     return "\n".join(lines) + "\n"
 
 
@@ -38,3 +39,9 @@ def _file(factory: str, directory: Path) -> str:
         return str(module_file(factory.partition(":")[0], directory) or "not Python source")
     except LookupError:
         return "not found"
+
+
+def _listed(folder: Path) -> str:
+    """Return the files of a plugin folder."""
+    files = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.py"))]
+    return ", ".join(files) or "no files"

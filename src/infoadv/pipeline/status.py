@@ -180,7 +180,7 @@ def report(configfile: str | Path | None, directory: str | Path) -> str:
     """
     if not Path(directory).is_dir():
         raise StatusError(f"{directory}: no such folder; give the folder of the run with --directory.")
-    settings = config.load(configfile or _DEFAULT_CONFIG)
+    settings = config.load(configfile or _DEFAULT_CONFIG, directory)
     found = standings(settings, directory)
     in_state = {
         name: [each for each in found if each.state == name] for name in ("done", "running", "silent", "failed")

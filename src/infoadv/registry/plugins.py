@@ -12,9 +12,9 @@ import ast
 import difflib
 import hashlib
 import importlib
-import importlib.util
 import os
 import sys
+import traceback
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -23,10 +23,20 @@ from typing import Any
 
 from infoadv.execution.errors import InfoadvError
 from infoadv.registry import signatures
-from infoadv.registry.source_code import PACKAGE, tree
+from infoadv.registry.source_code import PACKAGE, bound, code, function_of, shown, tree
 
 #: Environment variable with the user's plugin folders, separated as in PATH: jobs of the workflow know them by it.
 VARIABLE = "INFOADV_PLUGINS"
+#: How the function of a file is called, by the folder that the file lies in; its further keyword arguments are options.
+SIGNATURES = {
+    "attacks": "(model, images, labels, *, indices, seed, targets)",
+    "metrics": "(clean, adversarial, *, context)",
+    "models": "(shape, classes)",
+    "data": "(root)",
+    "training": "(model, images, labels, *, smoothing, generator)",
+    "tables": "(inputs, specification)",
+    "figures": "(inputs, specification)",
+}
 #: What a stage passes to every function of a folder: no options.
 _PASSED = {
     "attacks": ("indices", "seed", "targets"),
@@ -35,25 +45,137 @@ _PASSED = {
 }
 #: Where the package keeps what a plugin folder has in a folder of the same name.
 _ROOMS = {"tables": "report/tables", "figures": "report/figures"}
+#: The function of a file that is named by the file and not by a literal.
+_FUNCTIONS = {"tables": "build", "figures": "draw"}
+
+
+# --- Plugin folders --------------------------------------------------------------------------------------------------
 
 
 def use(folders: Iterable[str | Path]) -> None:
     """Take ``folders`` as the user's plugin folders, in this process and those that it starts; their files are code.
 
     Each has folders like those of this package: ``attacks``, ``metrics``, ``models``, ``data``, ``training``, ``tables``,
-    ``figures``.
+    ``figures``. Nothing in them is run before it is asked for by name.
+
+    Raises
+    ------
+    InfoadvError
+        A folder is none, a file in it does not offer what its folder asks for, or a name is there already; the message names
+        file and line.
     """
-    os.environ[VARIABLE] = os.pathsep.join(str(Path(folder).absolute()) for folder in folders)
+    before = os.environ.get(VARIABLE)
+    places = [Path(folder).absolute() for folder in folders]
+    try:
+        os.environ[VARIABLE] = os.pathsep.join(map(str, places))
+        for place in places:
+            _check_folder(place)
+        for folder in SIGNATURES:
+            _offered(folder)
+    except InfoadvError:
+        os.environ.pop(VARIABLE)
+        if before is not None:
+            os.environ[VARIABLE] = before
+        raise
 
 
 def folders() -> tuple[Path, ...]:
-    """Return the user's plugin folders."""
-    return tuple(Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part)
+    """Return the user's plugin folders. Raises ``InfoadvError`` where one that the environment names is not there."""
+    found = tuple(Path(part).absolute() for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part)
+    for place in found:
+        if not place.is_dir():
+            raise InfoadvError(f"{VARIABLE}: {place}: no such folder; correct or unset the variable.")
+    return found
+
+
+def place_of(folder: str, base: Path) -> Path:
+    """Return where the package, or a plugin folder, keeps the files of ``folder``."""
+    return base / (_ROOMS.get(folder, folder) if base == PACKAGE else folder)
+
+
+def _check_folder(place: Path) -> None:
+    """Raise ``InfoadvError`` unless ``place`` is a plugin folder all of whose files can be used; runs none of them."""
+    if os.pathsep in str(place):
+        raise InfoadvError(f"{place}: holds {os.pathsep!r}, which separates plugin folders; rename it.")
+    if not place.is_dir():
+        raise InfoadvError(f"{shown(place)}: no such folder; make it with `infoadv new`, or correct the name.")
+    if not any((place / folder).is_dir() for folder in SIGNATURES):
+        raise InfoadvError(f"{shown(place)}: has none of the folders {', '.join(SIGNATURES)}; see docs/extending.md.")
+    for folder in SIGNATURES:
+        for path in sorted((place / folder).glob("*.py")):
+            for part in code(path, without=(PACKAGE,)):
+                tree(part)
+            if not path.name.startswith("_"):
+                _check_file(path, folder)
+
+
+def _check_file(path: Path, folder: str) -> None:
+    """Raise ``InfoadvError`` unless a file of the user's offers what its folder asks for."""
+    if not (path.stem.isidentifier() and path.stem[0].islower()):
+        raise InfoadvError(f"{shown(path)}: name it by letters, digits and '_', beginning with a lower-case letter.")
+    if folder in _FUNCTIONS:
+        _check_function(path, folder, _FUNCTIONS[folder])
+        return
+    import jsonschema
+
+    declared = literal(path, "SCHEMA")
+    if not declared:
+        raise InfoadvError(
+            f'{shown(path)}: declares nothing; write SCHEMA = {{"{path.stem}": {{}}}}, or begin the name of a file that only '
+            "helps others with '_'."
+        )
+    for name, options in declared.items():
+        if not isinstance(options, dict) or not all(isinstance(option, dict) for option in options.values()):
+            raise InfoadvError(f"{shown(path)}: SCHEMA: {name!r} is no mapping of options to what is said of each.")
+        for option, schema in options.items():
+            try:
+                jsonschema.Draft202012Validator.check_schema(schema)
+            except jsonschema.SchemaError as error:
+                raise InfoadvError(
+                    f"{shown(path)}: SCHEMA: {name}.{option}: no JSON schema ({error.message})."
+                ) from error
+        _check_function(path, folder, name)
+    if folder == "metrics":
+        columns = literal(path, "ABOUT")
+        for name in declared:
+            if not any(column == name or column.startswith(f"{name}_") for column in columns):
+                raise InfoadvError(
+                    f"{shown(path)}: ABOUT says nothing of {name!r}; give its label, better and description."
+                )
+
+
+def _check_function(path: Path, folder: str, name: str) -> None:
+    """Raise ``InfoadvError`` unless a file has the function ``name``, called as those of its folder are."""
+    function = function_of(path, name)
+    if function is None:
+        if {name, "*"}.isdisjoint(bound(tree(path))):
+            raise InfoadvError(f"{shown(path)}: has no function {name!r}; write def {name}{SIGNATURES[folder]}.")
+        # Imported or made by another function: its signature is not in this file.
+        return
+    (wanted,) = ast.parse(f"def {name}{SIGNATURES[folder]}: ...").body
+    assert isinstance(wanted, ast.FunctionDef)
+    given = function.args
+    positional = [*given.posonlyargs, *given.args]
+    keywords = {argument.arg for argument in [*given.args, *given.kwonlyargs]}
+    missing = [a.arg for a in wanted.args.kwonlyargs if a.arg not in keywords and given.kwarg is None]
+    if len(positional) != len(wanted.args.args) and given.vararg is None:
+        problem = f"takes {len(positional)} arguments by place and not {len(wanted.args.args)}"
+    elif missing:
+        problem = f"takes no argument {missing[0]!r}"
+    else:
+        return
+    raise InfoadvError(
+        f"{shown(path)}: line {function.lineno}: {name} {problem}; write def {name}{SIGNATURES[folder]}, options as keyword "
+        "arguments with defaults."
+    )
+
+
+# --- What there is to choose from ------------------------------------------------------------------------------------
 
 
 def files(folder: str) -> list[Path]:
     """Return the Python files of one folder, the package's before the user's."""
-    places = [PACKAGE / _ROOMS.get(folder, folder), *(own / folder for own in folders())]
+    places = [place_of(folder, base) for base in (PACKAGE, *folders())]
     return [path for place in places for path in sorted(place.glob("[a-z]*.py"))]
 
 
@@ -63,31 +185,48 @@ def _literals(paths: tuple[Path, ...], folder: str, variable: str) -> dict[str, 
     for path in paths:
         for name, value in literal(path, variable).items():
             if name in found:
-                raise InfoadvError(f"{path}: {folder} already has {name!r}; choose another name.")
+                raise _taken(path, folder, name, found[name][0])
             found[name] = (path, value)
     return found
+
+
+def _taken(path: Path, folder: str, name: str, by: Path) -> InfoadvError:
+    return InfoadvError(f"{shown(path)}: {folder} already has {name!r} ({shown(by)}); choose another name.")
 
 
 def _declared(folder: str, variable: str) -> dict[str, tuple[Path, Any]]:
     return _literals(tuple(files(folder)), folder, variable)
 
 
+def _offered(folder: str) -> dict[str, Path]:
+    """Return the file of every name that a folder offers: of its literals, of tables and figures the names of the files."""
+    if folder not in _FUNCTIONS:
+        return {name: path for name, (path, _) in _declared(folder, "SCHEMA").items()}
+    found: dict[str, Path] = {}
+    for path in files(folder):
+        if path.stem in found:
+            raise _taken(path, folder, path.stem, found[path.stem])
+        found[path.stem] = path
+    return found
+
+
 def literal(path: Path, variable: str) -> dict[str, Any]:
-    """Return the literal mapping that a file assigns to ``variable`` at its top, {} if it assigns none."""
-    try:
-        body = tree(path).body
-    except SyntaxError as error:
-        raise InfoadvError(f"{path}: line {error.lineno}: not Python ({error.msg}).") from error
-    for node in body:
+    """Return the literal mapping that a file assigns to ``variable`` at its top, {} if it assigns none.
+
+    Raises ``InfoadvError``, whose message names file and line, where the file is not Python or the value no literal mapping.
+    """
+    for node in tree(path).body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if [getattr(target, "id", None) for target in targets] == [variable]:
+                where = f"{shown(path)}: line {node.lineno}: {variable}"
                 try:
-                    return ast.literal_eval(node.value)
-                except ValueError as error:
-                    raise InfoadvError(
-                        f"{path}: line {node.lineno}: {variable} is no literal; it is read without running the file."
-                    ) from error
+                    value = ast.literal_eval(node.value)
+                except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+                    raise InfoadvError(f"{where} is no literal; it is read without running the file.") from error
+                if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+                    raise InfoadvError(f"{where} is no mapping of names.")
+                return value
     return {}
 
 
@@ -115,16 +254,9 @@ def _schemas(paths: tuple[Path, ...], folder: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def function_of(path: Path, name: str) -> ast.FunctionDef | None:
-    """Return the function of this name that a file defines at its top, None if it defines none."""
-    return next((node for node in tree(path).body if isinstance(node, ast.FunctionDef) and node.name == name), None)
-
-
 def names(folder: str) -> list[str]:
     """Return what a folder offers, sorted: the names of its literals, of tables and figures those of its files."""
-    if folder in _ROOMS:
-        return sorted(path.stem for path in files(folder))
-    return sorted(_declared(folder, "SCHEMA"))
+    return sorted(_offered(folder))
 
 
 def source_file(folder: str, name: str) -> Path:
@@ -132,9 +264,7 @@ def source_file(folder: str, name: str) -> Path:
 
     Raises ``InfoadvError`` where there is none of this name.
     """
-    offered = {path.stem: path for path in files(folder)} if folder in _ROOMS else None
-    if offered is None:
-        offered = {key: path for key, (path, _) in _declared(folder, "SCHEMA").items()}
+    offered = _offered(folder)
     if name not in offered:
         near = difflib.get_close_matches(name, offered, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -142,24 +272,37 @@ def source_file(folder: str, name: str) -> Path:
     return offered[name]
 
 
+# --- Running them ----------------------------------------------------------------------------------------------------
+
+
 def module(folder: str, name: str) -> ModuleType:
-    """Import the file that offers ``name``."""
+    """Import the file that offers ``name``; say on stderr that a file of the user's is run.
+
+    Raises ``InfoadvError`` where a file of the user's cannot be imported.
+    """
     path = source_file(folder, name)
     if path.is_relative_to(PACKAGE):
         return importlib.import_module(".".join(("infoadv", *path.relative_to(PACKAGE).with_suffix("").parts)))
-    key = f"infoadv_plugin_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}_{path.stem}"
-    if key not in sys.modules:
-        specification = importlib.util.spec_from_file_location(key, path)
-        assert specification is not None
-        assert specification.loader is not None
-        loaded = importlib.util.module_from_spec(specification)
-        sys.modules[key] = loaded
-        try:
-            specification.loader.exec_module(loaded)
-        except BaseException:
-            del sys.modules[key]
-            raise
-    return sys.modules[key]
+    # A package of its own for each plugin folder: its files import each other by `from .other import ...`, and two folders
+    # may have files of one name.
+    base = path.parents[1]
+    package = f"infoadv_plugins_{hashlib.sha256(str(base).encode()).hexdigest()[:12]}"
+    key = f"{package}.{folder}.{path.stem}"
+    if key in sys.modules:
+        return sys.modules[key]
+    if package not in sys.modules:
+        sys.modules[package] = ModuleType(package)
+        sys.modules[package].__path__ = [str(base)]
+    print(f"running code: {path}", file=sys.stderr, flush=True)
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(key)
+    except Exception as error:
+        lines = [
+            frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(base)
+        ]
+        where = f"{shown(Path(lines[-1].filename))}: line {lines[-1].lineno}" if lines else shown(path)
+        raise InfoadvError(f"{where}: cannot be imported ({type(error).__name__}: {error}).") from error
 
 
 def load(folder: str, name: str) -> Any:
