@@ -223,6 +223,15 @@ def _options(arguments: argparse.Namespace) -> None:
     artifacts.write_text(arguments.write, f"{before}{marker}\n\n{documentation.text()}")
 
 
+def _new(arguments: argparse.Namespace) -> None:
+    from infoadv.registry import source_code, templates
+
+    written = templates.write(arguments.kind, arguments.name, arguments.folder)
+    print(f"wrote {source_code.shown(written)}, which runs as it is. Add to the configuration, in the sections of these names:")
+    for line in templates.lines(arguments.kind, arguments.name, arguments.folder):
+        print(f"  {line}")
+
+
 def _findings(arguments: argparse.Namespace) -> None:
     from infoadv import artifacts
     from infoadv.report import findings
@@ -292,6 +301,18 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("options", _options, "print every key and option of a configuration, as Markdown", "infoadv options")
     sub.add_argument("--write", metavar="FILE", help="replace what follows the marker line in this file instead")
+
+    sub = command(
+        "new",
+        _new,
+        "write a file of your own, as a template that runs, and print the lines of a configuration that ask for it",
+        "infoadv new attack my_attack",
+    )
+    sub.add_argument("kind", choices=("attack", "metric", "data", "model", "recipe", "figure", "table"))
+    sub.add_argument("name", help="its name in configurations, tables and figures")
+    sub.add_argument(
+        "--folder", metavar="DIR", default="plugins", help="your plugin folder, made if need be (default %(default)s)"
+    )
 
     sub = command(
         "findings",

@@ -21,6 +21,7 @@ from infoadv.config import outside
 from infoadv.execution import run_lock
 from infoadv.pipeline import code_inputs, layout, presentation, report_inputs
 from infoadv.pipeline import resources as need
+from infoadv.pipeline.captions import caption_file
 from infoadv.pipeline.drawings import drawings
 from infoadv.pipeline.layout import attack_file, metrics_file, model_file
 
@@ -40,10 +41,14 @@ try:
 except InfoadvError as error:
     sys.exit(f"infoadv: error: config: {error}")
 
-for result in [*settings.tables(), *settings.figures]:
-    caption = ROOT / "workflow" / "report" / f"{result}.rst"
-    if not caption.is_file():
-        sys.exit(f"infoadv: error: {result}: has no caption for the report; write {caption}.")
+try:
+    CAPTIONS = {
+        (kind, name): str(caption_file(kind, name, ROOT / "workflow" / "report"))
+        for kind, names in (("tables", settings.tables()), ("figures", settings.figures))
+        for name in names
+    }
+except InfoadvError as error:
+    sys.exit(f"infoadv: error: {error}")
 
 DATA_ROOT = settings.data_root or os.environ.get("INFOADV_DATA")
 if DATA_ROOT and not Path(DATA_ROOT).is_dir():
@@ -56,6 +61,7 @@ if DATA_ROOT:
 
 # A model artefact names the factory of its network; jobs call those of the configuration and no other.
 os.environ.update(INFOADV_FACTORIES=",".join(settings.factories()))
+# Their plugin folders are in the environment since the configuration was read (INFOADV_PLUGINS).
 
 
 def gpus(wildcards):

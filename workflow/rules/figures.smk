@@ -15,13 +15,13 @@ for drawing in DRAWINGS:
             pdf=layout.figure_files(drawing)[0],
             png=report(
                 layout.figure_files(drawing)[1],
-                caption=f"../report/{drawing.figure}.rst",
+                caption=CAPTIONS["figures", drawing.figure],
                 category="Figures",
                 labels=presentation.labels(settings, drawing),
             ),
             numbers=report(
                 layout.numbers_file(drawing),
-                caption=f"../report/{drawing.figure}.rst",
+                caption=CAPTIONS["figures", drawing.figure],
                 category="Numbers",
                 labels={"csv of": f"figure {drawing.stem}"},
             ),

@@ -15,14 +15,14 @@ for drawing in DRAWINGS:
             pictures=report(
                 directory(layout.figure_files(drawing)[0]),
                 patterns=[drawing.pictures],
-                caption=f"../report/{drawing.figure}.rst",
+                caption=CAPTIONS["figures", drawing.figure],
                 category=drawing.figure.capitalize(),
                 subcategory=drawing.dataset,
                 labels=presentation.labels(settings, drawing),
             ),
             numbers=report(
                 layout.numbers_file(drawing),
-                caption=f"../report/{drawing.figure}.rst",
+                caption=CAPTIONS["figures", drawing.figure],
                 category="Numbers",
                 labels={"csv of": f"figure {drawing.stem}"},
             ),

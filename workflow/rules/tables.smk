@@ -12,7 +12,7 @@ for table in settings.tables():
         output:
             report(
                 f"results/tables/{table}.csv",
-                caption=f"../report/{table}.rst",
+                caption=CAPTIONS["tables", table],
                 category="Numbers",
                 labels={"csv of": table},
             ),
@@ -20,7 +20,7 @@ for table in settings.tables():
             f"results/tables/{table}.tex",
             report(
                 f"results/tables/{table}.html",
-                caption=f"../report/{table}.rst",
+                caption=CAPTIONS["tables", table],
                 category="Tables",
                 labels={"table": table},
             ),

@@ -123,13 +123,19 @@ def _checked(specification: dict[str, Any], header: dict[str, Any]) -> tuple[dic
     The file may be a stranger's, so nothing is built from numbers that a configuration could not hold.
     """
     architecture = specification["architecture"]
+    declared = plugins.schemas("models")
+    if architecture not in declared:
+        raise ModelError(
+            f"holds a network of architecture {architecture!r}, which there is none of; if it is in a plugin folder whose code "
+            f"you trust, set {plugins.VARIABLE} to that folder."
+        )
     properties = {
         "shape": {"type": "array", "minItems": 3, "maxItems": 3, "items": {"type": "integer", "minimum": 1}},
         "classes": {"type": "integer", "minimum": 2, "maximum": _MAX_CLASSES},
         "options": {
             "type": "object",
             "additionalProperties": False,
-            "properties": plugins.schemas("models").get(architecture, {}),
+            "properties": declared[architecture],
         },
     }
     options = header.get("architecture_options", specification["options"])
