@@ -227,7 +227,9 @@ def _new(arguments: argparse.Namespace) -> None:
     from infoadv.registry import source_code, templates
 
     written = templates.write(arguments.kind, arguments.name, arguments.folder)
-    print(f"wrote {source_code.shown(written)}, which runs as it is. Add to the configuration, in the sections of these names:")
+    print(
+        f"wrote {source_code.shown(written)}, which runs as it is. Add to the configuration, in the sections of these names:"
+    )
     for line in templates.lines(arguments.kind, arguments.name, arguments.folder):
         print(f"  {line}")
 

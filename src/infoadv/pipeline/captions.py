@@ -28,7 +28,9 @@ def caption_file(kind: str, name: str, captions: Path) -> Path:
             return path
     text = (ast.get_docstring(tree(source)) or "").partition("\n\n")[0]
     if not text:
-        raise InfoadvError(f"{shown(source)}: has no caption; begin it with a docstring, or write {name}.rst beside it.")
+        raise InfoadvError(
+            f"{shown(source)}: has no caption; begin it with a docstring, or write {name}.rst beside it."
+        )
     path = WRITTEN / kind / f"{name}.rst"
     if not path.is_file() or path.read_text(encoding="utf-8") != f"{text}\n":
         artifacts.write_text(path, f"{text}\n")

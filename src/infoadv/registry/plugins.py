@@ -29,7 +29,7 @@ from infoadv.registry.source_code import PACKAGE, bound, code, function_of, show
 VARIABLE = "INFOADV_PLUGINS"
 #: How the function of a file is called, by the folder that the file lies in; its further keyword arguments are options.
 SIGNATURES = {
-    "attacks": "(model, images, labels, *, indices, seed, targets)",
+    "attacks": "(model, images, labels, *, targets=None, indices=None, seed=0)",
     "metrics": "(clean, adversarial, *, context)",
     "models": "(shape, classes)",
     "data": "(root)",
@@ -154,20 +154,30 @@ def _check_function(path: Path, folder: str, name: str) -> None:
         return
     (wanted,) = ast.parse(f"def {name}{SIGNATURES[folder]}: ...").body
     assert isinstance(wanted, ast.FunctionDef)
-    given = function.args
-    positional = [*given.posonlyargs, *given.args]
-    keywords = {argument.arg for argument in [*given.args, *given.kwonlyargs]}
-    missing = [a.arg for a in wanted.args.kwonlyargs if a.arg not in keywords and given.kwarg is None]
-    if len(positional) != len(wanted.args.args) and given.vararg is None:
-        problem = f"takes {len(positional)} arguments by place and not {len(wanted.args.args)}"
+    arguments = function.args
+    by_place = len(arguments.posonlyargs) + len(arguments.args)
+    passed = _keywords(wanted)
+    taken = {**(passed if arguments.kwarg else {}), **_keywords(function)}
+    missing = [key for key in passed if key not in taken]
+    bare = [key for key, default in passed.items() if default and not taken.get(key)]
+    if by_place != len(wanted.args.args) and arguments.vararg is None:
+        problem = f"takes {by_place} arguments by place and not {len(wanted.args.args)}"
     elif missing:
         problem = f"takes no argument {missing[0]!r}"
+    elif bare:
+        problem = f"has no default for {bare[0]!r}"
     else:
         return
     raise InfoadvError(
         f"{shown(path)}: line {function.lineno}: {name} {problem}; write def {name}{SIGNATURES[folder]}, options as keyword "
         "arguments with defaults."
     )
+
+
+def _keywords(function: ast.FunctionDef) -> dict[str, bool]:
+    """Return the keyword-only arguments of a function, and whether each has a default."""
+    pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    return {argument.arg: default is not None for argument, default in pairs}
 
 
 # --- What there is to choose from ------------------------------------------------------------------------------------

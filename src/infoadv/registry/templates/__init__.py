@@ -35,7 +35,9 @@ def write(kind: str, name: str, folder: str | Path) -> Path:
     if path.exists():
         raise InfoadvError(f"{shown(path)}: is there already; choose another name, or remove it.")
     if name in plugins.names(room):
-        raise InfoadvError(f"{room} already has {name!r} ({shown(plugins.source_file(room, name))}); choose another name.")
+        raise InfoadvError(
+            f"{room} already has {name!r} ({shown(plugins.source_file(room, name))}); choose another name."
+        )
     text = Path(__file__).with_name(f"{kind}.py.txt").read_text(encoding="utf-8")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(re.sub(rf"\bmy_{kind}\b", name, text), encoding="utf-8", newline="\n")
