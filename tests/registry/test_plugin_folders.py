@@ -129,7 +129,7 @@ def test_folders_that_are_none_are_refused(folder, raw, given, words):
         (
             "attacks/own.py",
             ATTACK.replace("seed=0, ", ""),
-            r"own\.py: line 3: own takes no argument 'seed'; write def own\(model, images, labels, \*, targets=None, indices=None",
+            r"own\.py: line 3: own takes no argument 'seed'; write def own\(model, images, labels, \*, targets=None",
         ),
         ("attacks/own.py", ATTACK.replace("seed=0", "seed"), r"own\.py: line 3: own has no default for 'seed'"),
         (
