@@ -323,7 +323,7 @@ NEEDS = {
 #: What is found all the same, and why that is no way in.
 EXPLAINED = {
     ("registry/factories.py", "import_module"): "model.factory, which is documented as code",
-    ("registry/plugins.py", "import_module"): "files of the package and of plugin folders, which are documented as code, by what they declare",
+    ("registry/plugins.py", "import_module"): "files of the package and of plugin folders, which are code",
     ("__init__.py", "import_module"): "modules of the package that the file itself names",
 
     ("attacks/adv_lib.py", "import_module"): "modules of adv-lib that the file itself names",

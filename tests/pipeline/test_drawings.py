@@ -31,11 +31,16 @@ def raw(small):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Return a plugin folder of the user's, which is in use."""
+    """Return a plugin folder of the user's, ``own`` in the working directory, which is in use."""
     for kind in ("figures", "tables"):
-        (tmp_path / kind).mkdir()
-    monkeypatch.setenv(plugins.VARIABLE, str(tmp_path))
-    return tmp_path
+        (tmp_path / "own" / kind).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(plugins.VARIABLE, str(tmp_path / "own"))
+    return tmp_path / "own"
+
+
+DRAW = "def draw(inputs, specification): ...\n"
+BUILD = "def build(inputs, specification): ...\n"
 
 
 def by_stem(settings):
@@ -154,9 +159,10 @@ def test_a_figure_of_the_users_is_drawn_as_its_file_says(raw, folder):
     (folder / "figures" / "mine.py").write_text(
         'INPUTS = {"stage": "pictures", "per": "dataset"}\n'
         'OUTPUTS = {"pictures": "{model}.png"}\n'
-        'SCHEMA = {"mine": {"size": {"type": "integer", "default": 3}, "model": {"type": "string"}}}\n'
+        'SCHEMA = {"mine": {"size": {"type": "integer", "default": 3}, "model": {"type": "string"}}}\n' + DRAW
     )
-    (folder / "figures" / "plain.py").write_text("import nothing_of_this_name\n")
+    (folder / "figures" / "plain.py").write_text("import nothing_of_this_name\n" + DRAW)
+    raw["plugins"] = ["own"]
     raw["figures"] = {"mine": {"model": "other"}, "plain": {}}
     settings = Config(raw)
     drawn = by_stem(settings)
@@ -179,9 +185,10 @@ def test_a_figure_of_the_users_is_drawn_as_its_file_says(raw, folder):
 
 
 def test_a_table_of_the_users_is_left_out_without_what_it_needs(raw, folder):
-    (folder / "tables" / "network.py").write_text('INPUTS = {"stage": "models"}\n')
-    (folder / "tables" / "checked.py").write_text('INPUTS = {"stage": "calibration"}\n')
-    (folder / "tables" / "passed.py").write_text('INPUTS = {"stage": "flow", "needs": ["transfer"]}\n')
+    (folder / "tables" / "network.py").write_text('INPUTS = {"stage": "models"}\n' + BUILD)
+    (folder / "tables" / "checked.py").write_text('INPUTS = {"stage": "calibration"}\n' + BUILD)
+    (folder / "tables" / "passed.py").write_text('INPUTS = {"stage": "flow", "needs": ["transfer"]}\n' + BUILD)
+    raw["plugins"] = ["own"]
     settings = Config(raw)
     assert {"network", "checked"} <= set(settings.tables())
     assert "passed" not in settings.tables()
@@ -218,7 +225,9 @@ def test_what_no_result_can_be_made_from_is_refused_by_the_file(folder, kind, in
 def test_a_figure_of_one_attack_is_told_which(raw, folder):
     (folder / "figures" / "one.py").write_text(
         'INPUTS = {"stage": "attack"}\nSCHEMA = {"one": {"attack": {"type": "string"}, "image": {"type": "integer"}}}\n'
+        + DRAW
     )
+    raw["plugins"] = ["own"]
     with pytest.raises(ConfigError, match=r"figures\.one: lacks the key 'attack'"):
         Config({**raw, "figures": {"one": {}}})
     with pytest.raises(ConfigError, match=r"figures\.one: no such attack runs"):

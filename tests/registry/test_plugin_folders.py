@@ -147,7 +147,11 @@ def test_folders_that_are_none_are_refused(folder, raw, given, words):
             ATTACK.replace("own", "ddn"),
             r"mine\.py: attacks already has 'ddn' \(.*foolbox\.py\); choose",
         ),
-        ("metrics/own.py", METRIC.replace('ABOUT = {"own"', 'ABOUT = {"owl"'), r"own\.py: ABOUT says nothing of 'own'"),
+        (
+            "metrics/own.py",
+            METRIC.replace('ABOUT = {"own"', 'ABOUT = {"owl"'),
+            r"own\.py: ABOUT has to say of 'own': better, description, g",
+        ),
         (
             "figures/own.py",
             "def drew(): ...\n",

@@ -7,6 +7,7 @@ from typing import Any
 from infoadv.config.errors import ConfigError
 from infoadv.config.schema import check
 from infoadv.registry import plugins
+from infoadv.registry.source_code import function_of
 
 #: What a table or figure can be made from, in its literal ``INPUTS``; figures alone can be of one attack.
 _STAGES = ("metrics", "models", "pictures", "flow", "calibration", "benchmarks", "artefacts")
@@ -27,9 +28,7 @@ def resizable() -> list[str]:
 
 def _with_function(folder: str, function: str) -> list[str]:
     return [
-        name
-        for name in plugins.schemas(folder)
-        if plugins.function_of(plugins.source_file(folder, name), function) is not None
+        name for name in plugins.schemas(folder) if function_of(plugins.source_file(folder, name), function) is not None
     ]
 
 

@@ -45,6 +45,8 @@ _PASSED = {
 }
 #: Where the package keeps what a plugin folder has in a folder of the same name.
 _ROOMS = {"tables": "report/tables", "figures": "report/figures"}
+#: What a metric has to say of each of its columns, in a literal ``ABOUT`` (:mod:`infoadv.metrics`).
+_ABOUT_METRIC = {"label", "better", "group", "description"}
 #: The function of a file that is named by the file and not by a literal.
 _FUNCTIONS = {"tables": "build", "figures": "draw"}
 
@@ -113,35 +115,43 @@ def _check_file(path: Path, folder: str) -> None:
     """Raise ``InfoadvError`` unless a file of the user's offers what its folder asks for."""
     if not (path.stem.isidentifier() and path.stem[0].islower()):
         raise InfoadvError(f"{shown(path)}: name it by letters, digits and '_', beginning with a lower-case letter.")
+    declared = literal(path, "SCHEMA")
+    for name, options in declared.items():
+        _check_options(path, name, options)
     if folder in _FUNCTIONS:
         _check_function(path, folder, _FUNCTIONS[folder])
+        other = next((name for name in declared if name != path.stem), None)
+        if other is not None:
+            raise InfoadvError(f"{shown(path)}: SCHEMA: {other!r} is not the name of the file; write {path.stem!r}.")
         return
-    import jsonschema
-
-    declared = literal(path, "SCHEMA")
     if not declared:
         raise InfoadvError(
             f'{shown(path)}: declares nothing; write SCHEMA = {{"{path.stem}": {{}}}}, or begin the name of a file that only '
             "helps others with '_'."
         )
-    for name, options in declared.items():
-        if not isinstance(options, dict) or not all(isinstance(option, dict) for option in options.values()):
-            raise InfoadvError(f"{shown(path)}: SCHEMA: {name!r} is no mapping of options to what is said of each.")
-        for option, schema in options.items():
-            try:
-                jsonschema.Draft202012Validator.check_schema(schema)
-            except jsonschema.SchemaError as error:
-                raise InfoadvError(
-                    f"{shown(path)}: SCHEMA: {name}.{option}: no JSON schema ({error.message})."
-                ) from error
+    for name in declared:
         _check_function(path, folder, name)
     if folder == "metrics":
-        columns = literal(path, "ABOUT")
+        about = literal(path, "ABOUT")
         for name in declared:
-            if not any(column == name or column.startswith(f"{name}_") for column in columns):
-                raise InfoadvError(
-                    f"{shown(path)}: ABOUT says nothing of {name!r}; give its label, better and description."
-                )
+            columns = [column for column in about if column == name or column.startswith(f"{name}_")]
+            said = [about[column] if isinstance(about[column], dict) else {} for column in columns]
+            if not said or not all(entry.keys() >= _ABOUT_METRIC for entry in said):
+                needed = ", ".join(sorted(_ABOUT_METRIC))
+                raise InfoadvError(f"{shown(path)}: ABOUT has to say of {name!r}: {needed}.")
+
+
+def _check_options(path: Path, name: str, options: Any) -> None:
+    """Raise ``InfoadvError`` unless what ``SCHEMA`` says of ``name`` is a mapping from options to JSON schemas."""
+    import jsonschema
+
+    if not isinstance(options, dict) or not all(isinstance(schema, dict) for schema in options.values()):
+        raise InfoadvError(f"{shown(path)}: SCHEMA: {name!r} is no mapping of options to what is said of each.")
+    for option, schema in options.items():
+        try:
+            jsonschema.Draft202012Validator.check_schema(schema)
+        except jsonschema.SchemaError as error:
+            raise InfoadvError(f"{shown(path)}: SCHEMA: {name}.{option}: no JSON schema ({error.message}).") from error
 
 
 def _check_function(path: Path, folder: str, name: str) -> None:

@@ -16,7 +16,8 @@ are read without importing it:
 - ``OUTPUTS``: ``{"pictures": "{model}/{attack}.png"}`` for a folder of many pictures with such names;
 - ``ABOUT``: a mapping from its name to what it shows, for config/README.md.
 
-A new figure is one new file and its caption ``workflow/report/{name}.rst``.
+A new figure is one new file (docs/extending.md). Its caption in the report is the first paragraph of its docstring, or the
+file ``{name}.rst`` beside it; those of this package are in ``workflow/report``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Tables. Each is one file in this folder, or in a folder ``tables`` of the user's: ``build(inputs, specification) -> Table``.
 
 A literal ``INPUTS`` says what it is made from, where that is not the metrics of every attack: one of the stages of
-:func:`infoadv.config.stage_inputs`. A new table is one new file and its caption ``workflow/report/{name}.rst``.
+:func:`infoadv.config.stage_inputs`. A new table is one new file (docs/extending.md). Its caption in the report is the first
+paragraph of its docstring, or the file ``{name}.rst`` beside it; those of this package are in ``workflow/report``.
 """
 
 from __future__ import annotations
