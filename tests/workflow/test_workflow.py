@@ -107,7 +107,7 @@ def test_a_change_to_a_label_runs_no_attack(finished, edited):
 
 
 def test_a_change_to_what_jobs_ask_a_cluster_for_runs_nothing(finished, edited):
-    edited("src/infoadv/resources.py", line="PASS = 0.04\n", old="PASS = 0.02\n")
+    edited("src/infoadv/pipeline/resources.py", line="PASS = 0.04\n", old="PASS = 0.02\n")
     assert "Nothing to be done" in succeed(finished, "all")
 
 
