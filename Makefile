@@ -8,7 +8,7 @@ CORES ?= 8
 CONFIG ?=
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) all $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: help all test lint report options findings lock clean
+.PHONY: help all test lint report options findings reruns lock clean
 
 help:
 	@echo "make all      set up .venv, then run the benchmark on the embedded default"
@@ -17,6 +17,7 @@ help:
 	@echo "make report   make all that is missing, then write report.html"
 	@echo "make options  write the reference in config/README.md from the schemas"
 	@echo "make findings write docs/findings.md from its template and results/reference"
+	@echo "make reruns   write down which rules an edit of each module reruns"
 	@echo "make lock     pin the newest versions in requirements.lock (needs uv)"
 	@echo "make clean    remove results, figures and logs; reference results stay"
 
@@ -24,7 +25,7 @@ all: $(STAMP)
 	$(SNAKEMAKE)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -41,6 +42,9 @@ options: $(STAMP)
 
 findings: $(STAMP)
 	$(BIN)/python -m infoadv findings --tables results/reference --write docs/findings.md
+
+reruns: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m helpers.code_inputs
 
 # No index address goes into the lock: pip and uv take packages from where they are configured to.
 lock:

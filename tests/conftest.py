@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from helpers import pipeline
+from helpers import pipeline, shared
 
 # Before torch is imported: tests are small, and their sums must not depend on the number of cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,11 +24,12 @@ def digits_data(tmp_path_factory):
     from infoadv import data
     from infoadv.data.digits import digits
 
-    full = digits(None, size=16, test=200)
-    dataset = data.Dataset(full.x_train[:500], full.y_train[:500], full.x_test, full.y_test, full.class_names)
-    path = tmp_path_factory.mktemp("data") / "digits.safetensors"
-    data.save(path, dataset, {"source": "digits", "size": 16, "test": 200})
-    return path
+    def make(folder):
+        full = digits(None, size=16, test=200)
+        dataset = data.Dataset(full.x_train[:500], full.y_train[:500], full.x_test, full.y_test, full.class_names)
+        data.save(folder / "digits.safetensors", dataset, {"source": "digits", "size": 16, "test": 200})
+
+    return shared.once(tmp_path_factory, "digits_data", make) / "digits.safetensors"
 
 
 @pytest.fixture(scope="session")
@@ -33,24 +38,58 @@ def trained_model(digits_data, tmp_path_factory):
     from helpers import toys
     from infoadv.stages import train as train_stage
 
-    folder = tmp_path_factory.mktemp("model")
-    train_stage.run(
-        digits_data,
-        toys.specification(epochs=8),
-        seed=0,
-        device="cpu",
-        checkpoint=folder / "small.ckpt.safetensors",
-        out=folder / "small.safetensors",
-    )
-    return folder / "small.safetensors"
+    def make(folder):
+        train_stage.run(
+            digits_data,
+            toys.specification(epochs=8),
+            seed=0,
+            device="cpu",
+            checkpoint=folder / "small.ckpt.safetensors",
+            out=folder / "small.safetensors",
+        )
+
+    return shared.once(tmp_path_factory, "trained_model", make) / "small.safetensors"
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """Return a copy of the repository in which everything has been made."""
-    tree = pipeline.copy_tree(tmp_path_factory.mktemp("tree"))
-    pipeline.succeed(tree, "all")
-    return tree
+    """Return a copy of the repository in which everything has been made; whoever runs something in it takes a copy."""
+
+    def make(folder):
+        pipeline.succeed(pipeline.copy_tree(folder), "all")
+
+    return shared.once(tmp_path_factory, "finished", make)
+
+
+@pytest.fixture(scope="session")
+def reported(finished, tmp_path_factory):
+    """Return a copy of ``finished`` in which ``make report`` has been run after ``make all``; ``report.log`` has what it said."""
+
+    def make(folder):
+        shutil.copytree(finished, folder, dirs_exist_ok=True)
+        # With the environment that runs these tests in the place of .venv.
+        binaries = Path(sys.executable).parent
+        done = subprocess.run(
+            ["make", "report", f"CONFIG={pipeline.CONFIG}", f"BIN={binaries}", "--old-file=.venv/.stamp"],
+            cwd=folder,
+            env=pipeline.environment(),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        (folder / "report.log").write_text(done.stdout + done.stderr)
+
+    return shared.once(tmp_path_factory, "reported", make)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Return the processes of ``pytest -n auto``: one for each core that may be used.
+
+    Two at least, because the tests of the workflow wait much. Eight at most: more would wait for the longest of them.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(max(2, cores), 8)
 
 
 def pytest_collection_modifyitems(items):

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from helpers import shared
 from helpers.cluster_runs import finish, started
 from helpers.slurm_daemons import Slurm, lacking
 
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory) -> Path:
-    """Return the folder of a finished run without a cluster."""
-    folder = tmp_path_factory.mktemp("local")
-    with started(folder, "--cores", "2") as run:
-        finish(run, folder)
-    return folder
+    """Return the folder of a finished run without a cluster, to be read."""
+
+    def make(folder):
+        with started(folder, "--cores", "2") as run:
+            finish(run, folder)
+
+    return shared.once(tmp_path_factory, "local", make)
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ pytestmark = pytest.mark.workflow
 
 #: Without profiles/default, which is for one machine.
 EXECUTOR = ("--executor", "cluster-generic", "--jobs", "2", "--workflow-profile", "none")
+#: The smallest job.
+DATA = ("results/data/digits.safetensors",)
 CLUSTER = (*EXECUTOR, "--cluster-generic-submit-cmd", str(ROOT / "tests" / "cluster" / "submit.sh"))
 
 
@@ -46,8 +48,8 @@ def test_with_a_job_killed_it_makes_the_same_bytes(local, tmp_path):
 def test_downloads_stay_where_snakemake_runs(tmp_path):
     # Nothing listens there: the download fails at once, in this process and not in a job.
     nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
-    target, config = "results/downloads/mnist", ROOT / "config" / "paper.yaml"
-    with started(tmp_path, *CLUSTER, target=target, config=(config,), **nowhere) as run:
+    targets, config = ("results/downloads/mnist",), ROOT / "config" / "paper.yaml"
+    with started(tmp_path, *CLUSTER, targets=targets, config=(config,), **nowhere) as run:
         assert run.wait(timeout=LIMIT) != 0
     printed = (tmp_path / "run.log").read_text()
     assert "localrule fetch_mnist" in printed
@@ -57,7 +59,7 @@ def test_downloads_stay_where_snakemake_runs(tmp_path):
 def test_a_job_asks_for_its_own_threads_whatever_cores_says(tmp_path):
     # Says what is asked for, and fails: no job runs.
     submit = ("--cluster-generic-submit-cmd", "echo {threads} > asked; false")
-    with started(tmp_path, *EXECUTOR, *submit, "--cores", "64", target="results/data/digits.safetensors") as run:
+    with started(tmp_path, *EXECUTOR, *submit, "--cores", "64", targets=DATA) as run:
         assert run.wait(timeout=LIMIT) != 0
     assert (tmp_path / "asked").read_text() == "1\n"
 
@@ -65,7 +67,7 @@ def test_a_job_asks_for_its_own_threads_whatever_cores_says(tmp_path):
 def test_a_job_of_a_dead_run_that_starts_late_deletes_nothing(tmp_path):
     # A queue in which the job stays until its Snakemake has been killed.
     submit = ("--cluster-generic-submit-cmd", "sh -c 'cp $0 part; mv part job.sh; echo 1'")
-    with started(tmp_path, *EXECUTOR, *submit, target="results/data/digits.safetensors") as run:
+    with started(tmp_path, *EXECUTOR, *submit, targets=DATA) as run:
         wait_for((tmp_path / "job.sh").is_file, "the job was in the queue", run)
     lock, result = tmp_path / run_lock.LOCK, tmp_path / "results" / "data" / "digits.safetensors"
     name = lock.read_text()

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from helpers import ROOT
-from infoadv import config
+from infoadv import cli, config
 from infoadv.config import Config, ConfigError, Run, documentation
 from infoadv.pipeline import code_inputs
 from infoadv.registry import plugins
@@ -35,9 +35,17 @@ def set_key(raw, path, value):
     return changed
 
 
-@pytest.mark.parametrize("name", ["config/config.yaml", "config/paper.yaml", "tests/workflow/config.yaml"])
-def test_configurations_of_the_repository_are_valid(name):
-    assert config.load(ROOT / name).runs
+CONFIGURATIONS = [
+    *sorted((ROOT / "config").glob("*.yaml")),
+    *(ROOT / "tests" / name for name in ("workflow/config.yaml", "workflow/faults.yaml", "cluster/config.yaml")),
+]
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_configurations_of_the_repository_are_valid(path, capsys):
+    assert config.load(path).runs
+    assert cli.main(["check", str(path)]) == 0
+    assert " attacks on " in capsys.readouterr().out
 
 
 def test_embedded_default_runs_every_family_on_two_networks_without_network():

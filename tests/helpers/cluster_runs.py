@@ -18,6 +18,8 @@ from helpers import ROOT
 CONFIG = ROOT / "tests" / "cluster" / "config.yaml"
 #: Laid over it by runs on a cluster: there the long attack is two jobs.
 SHARDS = ROOT / "tests" / "cluster" / "shards.yaml"
+#: All artefacts, and some of the tables: the others are jobs of the same kind.
+TARGETS = tuple(f"results/tables/{table}.csv" for table in ("quality", "comparison", "targets"))
 #: Seconds after which a run or a state that is waited for has failed.
 LIMIT = 3600
 Found = TypeVar("Found")
@@ -37,7 +39,11 @@ def wait_for(look: Callable[[], Found | None], what: str, run: subprocess.Popen[
 
 @contextlib.contextmanager
 def started(
-    folder: Path, *arguments: str, target: str = "all", config: tuple[Path, ...] = (CONFIG,), **variables: str
+    folder: Path,
+    *arguments: str,
+    targets: tuple[str, ...] = TARGETS,
+    config: tuple[Path, ...] = (CONFIG,),
+    **variables: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start the pipeline in ``folder`` and yield its process; what it prints goes to ``folder``/run.log."""
     folder.mkdir(exist_ok=True)
@@ -47,7 +53,7 @@ def started(
         for name, value in os.environ.items()
         if name not in {"INFOADV_DATA", "SNAKEMAKE_PROFILE"} and not name.startswith(("SLURM_", "SBATCH_"))
     }
-    command = [sys.executable, "-m", "snakemake", target, "--snakefile", str(ROOT / "Snakefile")]
+    command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(ROOT / "Snakefile")]
     command += ["--directory", str(folder), "--configfile", *map(str, config), *arguments]
     with open(folder / "run.log", "wb") as log:
         # In a session of its own: signals meant for its jobs must not reach the tests.

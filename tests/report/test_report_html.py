@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from helpers import browser
-from helpers.pipeline import CONFIG, environment
 
 PROGRAM = browser.executable()
 
@@ -21,35 +17,20 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def made(finished):
-    """Return the tree in which ``make report`` has been run after ``make all``, and what it said."""
-    # With the environment that runs these tests in the place of .venv.
-    done = subprocess.run(
-        ["make", "report", f"CONFIG={CONFIG}", f"BIN={Path(sys.executable).parent}", "--old-file=.venv/.stamp"],
-        cwd=finished,
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return finished, done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
     with browser.Browser(PROGRAM, tmp_path_factory.mktemp("profile")) as page:
         yield page
 
 
 @pytest.fixture
-def page(made, chromium):
+def page(reported, chromium):
     """Return the browser with the report open; after the test, nothing was reported as an error and nothing asked for."""
     chromium.messages.clear()
-    chromium.open(made[0] / "report.html")
+    chromium.open(reported / "report.html")
     chromium.wait("document.querySelector('nav') !== null")
     yield chromium
     assert chromium.errors() == []
-    assert chromium.requested() == [(made[0] / "report.html").as_uri()]
+    assert chromium.requested() == [(reported / "report.html").as_uri()]
 
 
 def row(*cells):
@@ -84,10 +65,6 @@ def shown_picture(page):
     )
 
 
-def test_make_report_after_make_all_computes_nothing(made):
-    assert "Nothing to be done" in made[1]
-
-
 def test_it_opens_with_what_ran_and_says_how_to_read_it(page):
     text = page.wait("document.querySelector('.prose') && document.querySelector('.prose').innerText")
     assert "information-theoretic adversarial examples" in text
@@ -98,14 +75,17 @@ def test_it_opens_with_what_ran_and_says_how_to_read_it(page):
     assert page.evaluate("document.querySelectorAll('.prose a').length") == 0
 
 
-def test_every_table_figure_and_example_is_there_with_a_caption(made, page):
+def test_every_table_figure_and_example_is_there_with_a_caption(reported, page):
     there = page.evaluate("Object.entries(results).map(([path, result]) => [path, result.caption.length])")
     assert all(length > 100 for _, length in there), there
-    tree = made[0]
-    files = [*tree.glob("results/tables/*.html"), *tree.glob("results/tables/*.csv"), *tree.glob("figures/*.png")]
-    pictures = list(tree.glob("figures/examples/digits/standard/*.png"))
+    files = [
+        *reported.glob("results/tables/*.html"),
+        *reported.glob("results/tables/*.csv"),
+        *reported.glob("figures/*.png"),
+    ]
+    pictures = list(reported.glob("figures/examples/digits/standard/*.png"))
     assert {path.stem for path in pictures} == {"ddn", "mi_masking", "mi_masking-confidence-1", "noise"}
-    wanted = {str(path.relative_to(tree)) for path in [*files, *pictures]}
+    wanted = {str(path.relative_to(reported)) for path in [*files, *pictures]}
     assert {path for path, _ in there} == wanted
     assert {"results/tables/runtime.html", "results/tables/provenance.html", "figures/grid_digits.png"} <= wanted
 
@@ -145,9 +125,9 @@ def test_examples_are_chosen_by_data_set_network_and_attack(page):
     assert page.evaluate("document.querySelector('#app img[src^=\"data:image/png\"]').src") != first
 
 
-def test_the_rows_of_a_table_are_filtered_by_words(made, chromium):
+def test_the_rows_of_a_table_are_filtered_by_words(reported, chromium):
     chromium.messages.clear()
-    chromium.open(made[0] / "results" / "tables" / "quality.html")
+    chromium.open(reported / "results" / "tables" / "quality.html")
     shown = (
         "[...document.querySelectorAll('tbody tr')].filter(row => row.offsetHeight).map(row => row.cells[0].innerText)"
     )

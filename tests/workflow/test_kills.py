@@ -1,4 +1,6 @@
-"""Kill -9 at random moments, then the same command: everything is byte for byte what an undisturbed run makes.
+"""Kill -9, then the same command: everything is byte for byte what an undisturbed run makes.
+
+Once in training and in an attack, which go on from where they were; then at random moments.
 
 INFOADV_KILLS sets the number of kills (default 3), INFOADV_KILL_SEED the seed of the moments (default: a new one, printed).
 """
@@ -12,6 +14,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -97,3 +100,28 @@ def test_after_every_kill_the_same_command_makes_the_same_bytes(undisturbed, tmp
     finally:
         for session in sessions:
             small_run.end(session)
+
+
+def kill_when(tree, path):
+    """Start a run and kill all of it as soon as ``path`` is there."""
+    process = small_run.start(tree)
+    try:
+        while not path.is_file():
+            assert process.poll() is None, f"the run ended before {path} was there"
+            time.sleep(0.002)
+    finally:
+        small_run.end(process.pid)
+        process.wait()
+
+
+def test_killed_in_training_and_in_an_attack_it_goes_on_from_there(undisturbed, tmp_path):
+    results = tmp_path / "results"
+    checkpoints = results / "checkpoints" / "digits"
+    kill_when(tmp_path, checkpoints / "standard.safetensors")
+    assert not (results / "models" / "digits" / "standard.safetensors").exists()
+    kill_when(tmp_path, checkpoints / "standard" / "masking.safetensors")
+    assert "resumed after epoch" in (tmp_path / "logs" / "train" / "digits" / "standard.log").read_text()
+    assert not (results / "attacks" / "digits" / "standard" / "masking.safetensors").exists()
+    small_run.succeed(tmp_path)
+    assert "resumed after" in (tmp_path / "logs" / "attack" / "digits" / "standard" / "masking.log").read_text()
+    small_run.check_same(tmp_path, small_run.contents(undisturbed[0]))
