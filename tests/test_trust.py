@@ -325,7 +325,6 @@ EXPLAINED = {
     ("registry/factories.py", "import_module"): "model.factory, which is documented as code",
     ("registry/plugins.py", "import_module"): "files of the package and of plugin folders, which are code",
     ("__init__.py", "import_module"): "modules of the package that the file itself names",
-
     ("attacks/adv_lib.py", "import_module"): "modules of adv-lib that the file itself names",
     ("metrics/perceptual.py", "import_module"): "modules of piq that the file itself names",
 }

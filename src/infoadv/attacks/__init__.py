@@ -24,7 +24,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from infoadv.attacks.contract import AttackError, AttackResult, CountingModel, draw, generator, places
+from infoadv.attacks.contract import AttackError, AttackResult, CountingModel, as_found, draw, generator, places
 from infoadv.numerics.margins import batch_view, margin
 from infoadv.registry import plugins
 
@@ -50,8 +50,6 @@ def __getattr__(name: str) -> Any:
     """Return the attack ``name`` as a function that leaves the model as it found it; its file is imported now."""
     if name.startswith("_") or name not in names():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; attacks are {', '.join(names())}")
-    from infoadv.attacks.harness import as_found
-
     function = plugins.load("attacks", name)
 
     @functools.wraps(function)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from infoadv.attacks.contract import AttackResult, CountingModel
-from infoadv.attacks.harness import Attacked, as_found, budget, choose_targets, run_batch
+from infoadv.attacks.contract import AttackResult, CountingModel, as_found
+from infoadv.attacks.harness import Attacked, budget, choose_targets, run_batch
 from infoadv.execution.progress import Progress
 from infoadv.numerics.checks import check_images, integers
 from infoadv.registry import options as checking

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -56,6 +57,24 @@ def places(indices: Tensor | None, images: Tensor) -> Tensor:
 def image_generators(indices: Tensor | None, images: Tensor, seed: int) -> list[torch.Generator]:
     """Return the random generator of each image (:func:`generator`)."""
     return [generator(seed, int(index)) for index in places(indices, images)]
+
+
+@contextmanager
+def as_found(model: nn.Module) -> Iterator[None]:
+    """Bring ``model`` into eval mode without gradients of its parameters; afterwards every module is as it was."""
+    modes = {module: module.training for module in model.modules()}
+    taking = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval()
+    for parameter in taking:
+        parameter.requires_grad_(False)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        for parameter in taking:
+            parameter.requires_grad_(True)
+        for module, training in modes.items():
+            module.training = training
 
 
 class CountingModel(nn.Module):

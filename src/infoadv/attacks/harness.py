@@ -8,15 +8,14 @@ adversarial; that 8-bit image is the result on which all metrics are taken.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from infoadv.attacks.contract import AttackError, AttackResult, CountingModel
+from infoadv.attacks.contract import AttackError, AttackResult, CountingModel, as_found
 from infoadv.numerics.margins import batch_view, margin
 from infoadv.numerics.pixels import on_levels
 from infoadv.registry import plugins
@@ -63,24 +62,6 @@ class Attacked:
     first_success: Tensor
     targets: Tensor | None
     trace: dict[str, Tensor]
-
-
-@contextmanager
-def as_found(model: nn.Module) -> Iterator[None]:
-    """Bring ``model`` into eval mode without gradients of its parameters; afterwards every module is as it was."""
-    modes = {module: module.training for module in model.modules()}
-    taking = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model.eval()
-    for parameter in taking:
-        parameter.requires_grad_(False)
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        for parameter in taking:
-            parameter.requires_grad_(True)
-        for module, training in modes.items():
-            module.training = training
 
 
 def choose_targets(kind: str, model: nn.Module, images: Tensor, labels: Tensor, classes: int) -> Tensor | None:
