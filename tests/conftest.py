@@ -14,6 +14,8 @@ from helpers import pipeline, shared
 
 # Before torch is imported: tests are small, and their sums must not depend on the number of cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What the developer has set must not decide what is tested, nor of what there are tests.
+os.environ.pop("INFOADV_PLUGINS", None)
 # Model artefacts of the tests name these factories.
 os.environ["INFOADV_FACTORIES"] = "helpers.toys:linear_factory,helpers.toys:own_network,users_models:own"
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 import yaml
 
-from helpers import ROOT, pipeline, recipes
+from helpers import ROOT, pipeline, recipes, shared
 
 pytestmark = pytest.mark.workflow
 
@@ -55,23 +56,31 @@ def planned(folder):
     return {(rule, "".join(re.findall(r"wildcards: .*attack=(\w+)", body))) for rule, body in blocks}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def project(tmp_path_factory):
-    """Return a folder in which every recipe was followed and everything has been made."""
-    folder = tmp_path_factory.mktemp("project")
-    for recipe in recipes.recipes():
-        infoadv(folder, *recipe.command)
-    for example in recipes.examples():
-        (folder / example.file).write_text(example.command[0])
-    (folder / "plugins" / "figures" / "dots.rst").write_text("Dots, from a file beside the figure.\n")
-    lines = [recipe.line for recipe in [*recipes.recipes(), *recipes.examples()] if recipe.line]
-    raw = recipes.merged("plugins: [plugins]", *BASE, *lines)
-    # One network to attack is enough here.
-    raw["models"]["my_recipe"]["attacked"] = False
-    (folder / "config.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
-    infoadv(folder, "check", "config.yaml")
-    succeed(folder, *TARGETS)
-    return folder
+    """Return a folder in which every recipe was followed and everything has been made; who disturbs it takes a copy."""
+
+    def make(folder):
+        for recipe in recipes.recipes():
+            infoadv(folder, *recipe.command)
+        for example in recipes.examples():
+            (folder / example.file).write_text(example.command[0])
+        (folder / "plugins" / "figures" / "dots.rst").write_text("Dots, from a file beside the figure.\n")
+        lines = [recipe.line for recipe in [*recipes.recipes(), *recipes.examples()] if recipe.line]
+        raw = recipes.merged("plugins: [plugins]", *BASE, *lines)
+        # One network to attack is enough here.
+        raw["models"]["my_recipe"]["attacked"] = False
+        (folder / "config.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+        infoadv(folder, "check", "config.yaml")
+        succeed(folder, *TARGETS)
+
+    return shared.once(tmp_path_factory, "extended", make)
+
+
+@pytest.fixture
+def copy(project, tmp_path):
+    """Return a copy of ``project``."""
+    return shutil.copytree(project, tmp_path / "copy")
 
 
 def test_every_recipe_and_every_example_runs(project):
@@ -92,50 +101,42 @@ def test_status_knows_the_folder_of_the_run(project):
     assert re.search(r"attacks +3 +3\n", said)
 
 
-def test_an_edit_of_a_file_makes_again_what_uses_it_and_no_more(project):
-    assert planned(project) == set()
+def test_an_edit_of_a_file_makes_again_what_uses_it_and_no_more(copy):
+    assert planned(copy) == set()
     reports = {("table_my_table", ""), ("figure_my_figure", ""), ("figure_dots", "")}
     for name, expected in (
         ("attacks/fade.py", {("attack", "fade"), ("metrics", "fade"), *reports}),
         ("figures/dots.py", {("figure_dots", "")}),
         ("tables/my_table.py", {("table_my_table", "")}),
     ):
-        path = project / "plugins" / name
+        path = copy / "plugins" / name
         before = path.read_text()
         path.write_text(before + "# edited\n")
-        try:
-            assert planned(project) == expected
-        finally:
-            path.write_text(before)
+        assert planned(copy) == expected
+        path.write_text(before)
 
 
-def test_captions_stand_beside_a_figure_or_in_its_docstring(project):
-    succeed(project, *TARGETS, "--report", "report.html")
-    report = (project / "report.html").read_text()
+def test_captions_stand_beside_a_figure_or_in_its_docstring(copy):
+    succeed(copy, *TARGETS, "--report", "report.html")
+    report = (copy / "report.html").read_text()
     assert "Dots, from a file beside the figure." in report
     assert "my_figure: the mean of a metric under each attack" in report
     assert "This first paragraph is the caption" not in report
 
 
-def test_a_figure_without_a_caption_and_a_broken_file_stop_in_one_line(project):
-    path = project / "plugins" / "figures" / "my_figure.py"
-    before = path.read_text()
-    try:
-        for text, words in (
-            (
-                before.partition('"""\n')[2],
-                "my_figure.py: has no caption; begin it with a docstring",
-            ),
-            ("def draw(:\n", "config: plugins: "),
-        ):
-            path.write_text(text)
-            done = snakemake(project, *TARGETS)
-            assert done.returncode != 0
-            (line,) = [line for line in done.stderr.splitlines() if "error" in line.lower()]
-            assert words in line
-            assert "my_figure.py" in line
-    finally:
-        path.write_text(before)
+def test_a_figure_without_a_caption_and_a_broken_file_stop_in_one_line(copy):
+    path = copy / "plugins" / "figures" / "my_figure.py"
+    _, _, without_docstring = path.read_text().partition('"""\n')
+    for text, words in (
+        (without_docstring, "my_figure.py: has no caption; begin it with a docstring"),
+        ("def draw(:\n", "config: plugins: "),
+    ):
+        path.write_text(text)
+        done = snakemake(copy, *TARGETS)
+        assert done.returncode != 0
+        (line,) = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+        assert words in line
+        assert "my_figure.py" in line
 
 
 def test_a_file_in_the_package_is_known_without_a_plugin_folder(tmp_path):
