@@ -13,13 +13,14 @@ from infoadv.execution.errors import InfoadvError
 from infoadv.registry import plugins
 
 
-def use(raw: Mapping[str, Any], directory: Path) -> None:
+def use(raw: Any, directory: Path) -> None:
     """Offer what the plugin folders of a configuration hold, beside what the package has, and nothing of other folders.
 
     From now on, in this process and in the jobs that it starts. ``directory`` is the folder of the run. Raises
     ``ConfigError``; runs no code of the user's.
     """
-    given = raw.get("plugins", [])
+    # What is no mapping at all is refused by the check of the whole.
+    given = raw.get("plugins", []) if isinstance(raw, Mapping) else []
     check(given, structure_schema()["properties"]["plugins"], ("plugins",))
     folders = [project_path(folder, f"plugins.{position}") for position, folder in enumerate(given)]
     try:
