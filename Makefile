@@ -15,7 +15,7 @@ help:
 	@echo "make test     set up .venv, then run the tests"
 	@echo "make lint     check style, types and workflow"
 	@echo "make report   make all that is missing, then write report.html"
-	@echo "make docs     write the documentation to site/, HTML that needs no network"
+	@echo "make docs     write the documentation to site/, HTML that opens offline"
 	@echo "make pictures draw the pictures of attacks and metrics in docs/pictures"
 	@echo "make options  write the reference in config/README.md from the schemas"
 	@echo "make findings write docs/findings.md and the results in README.md from results/reference"

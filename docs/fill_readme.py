@@ -16,7 +16,9 @@ def filled(readme: str) -> str:
     _, end, after = rest.partition(END)
     if not (start and end):
         raise SystemExit(f"README.md: lacks {START} or {END}; put both back.")
-    return f"{before}{START}\n{render(ROOT / 'docs' / 'results.template.md', ROOT / 'results' / 'reference')}{END}{after}"
+    return (
+        f"{before}{START}\n{render(ROOT / 'docs' / 'results.template.md', ROOT / 'results' / 'reference')}{END}{after}"
+    )
 
 
 if __name__ == "__main__":

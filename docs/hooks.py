@@ -28,8 +28,6 @@ from docstrings import object_of, page_objects, without_roles
 ROOT = Path(__file__).parent.parent
 #: Files of the repository that are pages of the navigation.
 PAGES = {"README.md": "index.md", "config/README.md": "configuration.md", "CHANGELOG.md": "changelog.md"}
-#: Titles of the sections of config/README.md.
-_SECTIONS = {"attacks": "attack-methods", "metrics": "metrics"}
 _OVERVIEWS = {
     "attacks": (
         "# Attacks\n\nAn attack takes a network, images and labels, and returns adversarial images. "
@@ -85,6 +83,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return posixpath.relpath(_place(path), folder or ".") + (link["rest"] or "")
 
     return _LINK.sub(turned, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let a dotted key in a table break at its dots: the table then fits the page."""
+    return re.sub(r"(?<=<td><code>)[^<]+", lambda key: key[0].replace(".", ".<wbr>"), html)
 
 
 def _origin(file: File) -> str | None:
@@ -171,7 +174,7 @@ def _about_attack(name: str) -> str:
     return (
         f"# {name}\n\n{_summary('attacks', name)}\n\n{picture}{optimised}"
         f'```python\nresult = infoadv.attack(model, images, labels, "{name}")\n```\n\n'
-        f"{_configured('attacks', name)}\n\n::: {object_of('attacks', name)}\n"
+        f"{_configured('attacks', name)}{_function('attacks', name)}"
     )
 
 
@@ -184,15 +187,20 @@ def _about_metric(name: str) -> str:
     return (
         f"# {name}\n\n{columns}\n\n{picture}"
         f'```python\nframe = infoadv.measure(clean, adversarial, metrics=["{name}"])\n```\n\n'
-        f"{_configured('metrics', name)}\n\n::: {object_of('metrics', name)}\n"
+        f"{_configured('metrics', name)}{_function('metrics', name)}"
     )
 
 
 def _configured(room: str, name: str) -> str:
-    """Return where the options are listed with their bounds."""
-    listed = f"\n### {name}\n" in (ROOT / "config" / "README.md").read_text(encoding="utf-8")
-    place = f"../configuration.md#{name}" if listed else f"../configuration.md#{_SECTIONS[room]}"
-    return f"Options, types and bounds in a configuration: [{name}]({place}). Papers: [list](../papers.md)."
+    """Return where the options are listed with their bounds, if there are any."""
+    if not plugins.schemas(room)[name]:
+        return ""
+    return f"Types and bounds of the options: [Configuration](../configuration.md#{name}).\n\n"
+
+
+def _function(room: str, name: str) -> str:
+    """Return the section that mkdocstrings fills from the docstring."""
+    return f"::: {object_of(room, name)}\n\nPapers: [list](../papers.md).\n"
 
 
 def _overview(room: str) -> str:

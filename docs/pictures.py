@@ -31,6 +31,8 @@ IMAGES = 6
 SCALE, GAP = 3, 2
 CELL = SCALE * 32 + 2 * GAP
 DPI = 80
+#: Size of text, in points: it is read on a phone too.
+TEXT = 12
 #: Changes are drawn this many times as large, on gray.
 ENLARGED = 5
 #: L2 norm of every change in the picture of a metric.
@@ -70,7 +72,7 @@ def panels(rows: list[Tensor], left: int, top: int, bottom: int) -> tuple[Any, A
     size = (width + left, height + top + bottom)
     axes = figure.add_axes((left / size[0], bottom / size[1], width / size[0], height / size[1]), frameon=False)
     axes.imshow(canvas.permute(1, 2, 0).numpy(), interpolation="nearest", aspect="auto")
-    axes.tick_params(length=0, labelsize=8)
+    axes.tick_params(length=0, labelsize=TEXT)
     return figure, axes
 
 
@@ -98,9 +100,9 @@ def attack_picture(name: str, network: nn.Module, other: nn.Module, images: Tens
     result = infoadv.attack(network, images, labels, name, **options)
     change = 0.5 + ENLARGED * (result.images - images)
     rows = {"clean": images, "adversarial": result.images, f"change x {ENLARGED}": change}
-    figure, axes = panels(list(rows.values()), left=66, top=0, bottom=0)
+    figure, axes = panels(list(rows.values()), left=24, top=0, bottom=0)
     axes.set_xticks([])
-    axes.set_yticks([CELL * (row + 0.5) for row in range(len(rows))], rows)
+    axes.set_yticks([CELL * (row + 0.5) for row in range(len(rows))], rows, rotation="vertical", va="center")
     save(figure, "attacks", name)
 
 
@@ -113,7 +115,7 @@ def changed(image: Tensor) -> dict[str, Tensor]:
     square[..., 3:10, 3:10] = 1
     changes = {
         "noise": noise,
-        "noise on strokes": noise * (texture > texture.mean()),
+        "on strokes": noise * (texture > texture.mean()),
         "blur": mean - image,
         "contrast": image - image.mean((2, 3), keepdim=True),
         "brighter": torch.ones_like(image),
@@ -127,12 +129,12 @@ def metric_picture(name: str, other: nn.Module, image: Tensor) -> None:
     copies = changed(image)
     adversarial = torch.cat(list(copies.values()))
     frame = infoadv.measure(image.expand_as(adversarial).contiguous(), adversarial, [name], reference=other)
-    figure, axes = panels([torch.cat([image, adversarial])], left=0, top=20, bottom=20)
+    figure, axes = panels([torch.cat([image, adversarial])], left=0, top=24, bottom=24)
     middles = [CELL * (place + 0.5) for place in range(1 + len(copies))]
     axes.set_yticks([])
-    axes.set_xticks(middles, [frame.columns[0], *(f"{value:.4g}" for value in frame.iloc[:, 0])])
+    axes.set_xticks(middles, ["value", *(f"{value:.4g}" for value in frame.iloc[:, 0])])
     for middle, text in zip(middles, ["clean", *copies], strict=True):
-        axes.text(middle, -4, text, ha="center", fontsize=8)
+        axes.text(middle, -4, text, ha="center", fontsize=TEXT)
     save(figure, "metrics", name)
 
 

@@ -99,7 +99,8 @@ def _piq(module: str, function: str) -> Callable[..., Tensor]:
 def ssim(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
     """Return SSIM, at most 1; the mean over the windows that lie inside the image, as in the original. From 11 px.
 
-        (2 m_x m_x' + C1) (2 s_xx' + C2) / ((m_x^2 + m_x'^2 + C1) (s_x^2 + s_x'^2 + C2)),   C1 = 0.01^2,   C2 = 0.03^2
+        (2 m_x m_x' + C1) (2 s_xx' + C2) / ((m_x^2 + m_x'^2 + C1) (s_x^2 + s_x'^2 + C2))
+        C1 = 0.01^2,   C2 = 0.03^2
 
     m, s^2 and s_xx' are mean, variance and covariance in a window (Wang et al. 2004).
     """
