@@ -23,4 +23,6 @@ by_foolbox = linf_deepfool(model, images, labels).adversarial
 by_infoadv = infoadv.attack(model, images, labels, linf_deepfool, steps=50)
 print("foolbox:", infoadv.measure(images, by_foolbox, metrics=["linf", "ssim"]).mean().to_dict())
 print("infoadv:", infoadv.measure(images, by_infoadv.images, metrics=["linf", "ssim"]).mean().to_dict())
-print(f"success on 8-bit images {by_infoadv.success.float().mean():.0%}, {int(by_infoadv.forwards.max())} forward passes")
+print(
+    f"success on 8-bit images {by_infoadv.success.float().mean():.0%}, {int(by_infoadv.forwards.max())} forward passes"
+)
