@@ -86,8 +86,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let a dotted key in a table break at its dots: the table then fits the page."""
-    return re.sub(r"(?<=<td><code>)[^<]+", lambda key: key[0].replace(".", ".<wbr>"), html)
+    """Let a dotted key in a table break at its dots, and the tables of options stack on a phone: both then fit the page."""
+    html = re.sub(r"(?<=<td><code>)[^<]+", lambda key: key[0].replace(".", ".<wbr>"), html)
+    return f'<div class="stacked">{html}</div>' if page.file.src_uri == PAGES["config/README.md"] else html
 
 
 def _origin(file: File) -> str | None:

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import infoadv
-from helpers import ROOT
+from helpers import ROOT, shared
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
@@ -59,8 +59,8 @@ class Page(HTMLParser):
 def site(tmp_path_factory):
     """Return the folder of the site and its pages; the build fails on a warning, as in `make docs`."""
     pytest.importorskip("mkdocs")
-    folder = tmp_path_factory.mktemp("site")
-    run(["-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)], ROOT)
+    build = ["-m", "mkdocs", "build", "--strict", "--site-dir"]
+    folder = shared.once(tmp_path_factory, "site", lambda folder: run([*build, str(folder)], ROOT))
     return folder, {path: Page(path) for path in folder.rglob("*.html") if path.name != "404.html"}
 
 

@@ -1,4 +1,4 @@
-"""The command line: one subcommand a stage of the pipeline. It reads arguments, calls the stage, and holds no logic."""
+"""The command line: a subcommand for each stage, and for questions about configurations, runs and artefacts."""
 
 from __future__ import annotations
 
