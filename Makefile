@@ -8,15 +8,17 @@ CORES ?= 8
 CONFIG ?=
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) all $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: help all test lint report options findings reruns lock clean
+.PHONY: help all test lint report docs pictures options findings reruns lock clean
 
 help:
-	@echo "make all      set up .venv, then run the benchmark on the embedded default"
+	@echo "make all      set up .venv, then run the benchmark on the default configuration"
 	@echo "make test     set up .venv, then run the tests"
 	@echo "make lint     check style, types and workflow"
 	@echo "make report   make all that is missing, then write report.html"
+	@echo "make docs     write the documentation to site/, HTML that opens offline"
+	@echo "make pictures draw the pictures of attacks and metrics in docs/pictures"
 	@echo "make options  write the reference in config/README.md from the schemas"
-	@echo "make findings write docs/findings.md from its template and results/reference"
+	@echo "make findings write docs/findings.md and the results in README.md from results/reference"
 	@echo "make reruns   write down which rules an edit of each module reruns"
 	@echo "make lock     pin the newest versions in requirements.lock (needs uv)"
 	@echo "make clean    remove results, figures and logs; reference results stay"
@@ -37,11 +39,19 @@ lint: $(STAMP)
 report: all
 	$(SNAKEMAKE) --report report.html --report-stylesheet workflow/report/report.css
 
+# A warning is an error. The variable silences an advertisement of the theme.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+pictures: $(STAMP)
+	$(BIN)/python docs/pictures.py
+
 options: $(STAMP)
 	$(BIN)/python -m infoadv options --write config/README.md
 
 findings: $(STAMP)
 	$(BIN)/python -m infoadv findings --tables results/reference --write docs/findings.md
+	$(BIN)/python docs/fill_readme.py
 
 reruns: $(STAMP)
 	PYTHONPATH=tests $(BIN)/python -m helpers.code_inputs
@@ -65,5 +75,5 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf .snakemake logs report.html
+	rm -rf .snakemake logs report.html site
 	find results figures -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} + 2> /dev/null || true

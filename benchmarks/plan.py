@@ -39,7 +39,7 @@ NETWORKS = {
 RECORDING = plugins.literals("attacks", "TRACES")
 #: JSMA is counted once.
 LEFT_OUT = {"jsma_regular", "jsma_adaptive"}
-#: Attacks that compute next to nothing beside the passes: what a core sustains in them is the rate of the passes.
+#: Attacks that compute next to nothing outside the passes: what a core sustains in them is the rate of the passes.
 PLAIN = {"ddn", "cw_l2", "pgd_l2", "pgd_linf", "bim"}
 #: Seconds of a core to profile one input on FitNet-4, by estimator: benchmarks/RESULTS.md.
 PROFILE = {"copula": 0.043, "quantile": 0.175}
@@ -156,7 +156,7 @@ def print_attacks(
             counts.append(forwards)
         rows.append((total, attack.name, statistics.mean(counts), extra))
     everything = sum(row[0] for row in rows)
-    print("| attack | passes per image | beside a pass, ms | core hours | share | GPU hours |")
+    print("| attack | passes per image | outside the passes, ms | core hours | share | GPU hours |")
     print("| --- | --: | --: | --: | --: | --: |")
     for total, name, count, extra in sorted(rows, reverse=True):
         cells = f"{count:,.0f} | {1000 * extra:.1f} | {total / 3600:,.0f} | {total / everything:.1%}"

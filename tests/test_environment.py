@@ -42,7 +42,7 @@ def locked():
 
 
 def test_conda_has_the_same_dependencies_and_lower_bounds(project, conda):
-    # The embedded default runs attacks of the peers.
+    # The default configuration runs attacks of adv-lib.
     texts = [
         *project["dependencies"],
         *(text for extra in ("pipeline", "peers") for text in project["optional-dependencies"][extra]),

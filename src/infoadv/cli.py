@@ -1,4 +1,4 @@
-"""The command line: one subcommand a stage of the pipeline. It reads arguments, calls the stage, and holds no logic."""
+"""The command line: a subcommand for each stage, and for questions about configurations, runs and artefacts."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from infoadv.execution.version import __version__
 DESCRIPTION = """\
 A reproducible benchmark of information-theoretic adversarial examples.
 
-Each subcommand is one stage of the pipeline, which `snakemake --cores 8 all` runs in order; it reads and writes files
-and can be run by hand. Specifications are JSON, as snakemake prints them with --printshellcmds.
+`snakemake --cores 8 all` runs the pipeline. Its stages are the subcommands from fetch to figure: each reads files and writes
+files, and can be run by hand. The others answer questions about a configuration, a run or an artefact. Specifications are
+JSON; snakemake prints those of its jobs with --printshellcmds.
 """
 
 
@@ -253,7 +254,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="infoadv", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"infoadv {__version__}")
-    commands = parser.add_subparsers(title="stages", metavar="STAGE", required=True)
+    commands = parser.add_subparsers(title="subcommands", metavar="COMMAND", required=True)
 
     def command(
         name: str, function: Callable[[argparse.Namespace], int | None], text: str, example: str
@@ -283,7 +284,10 @@ def _parser() -> argparse.ArgumentParser:
             "--device", choices=("cpu", "cuda", "auto"), default="cpu", help="where to compute (default cpu)"
         )
         sub.add_argument(
-            "--threads", type=_positive, default=1, help="CPU threads; fixed, so that bytes repeat (default 1)"
+            "--threads",
+            type=_positive,
+            default=1,
+            help="CPU threads; another number can change the bytes of the result (default 1)",
         )
 
     sub = command(
@@ -295,7 +299,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         "status",
         _status,
-        "say what is done and what is left of a run, and what is running, silent or failed",
+        "list what a run has done and what is left, and which jobs run, are silent or failed",
         "infoadv status --configfile config/paper.yaml --directory runs/paper",
     )
     sub.add_argument("--configfile", metavar="FILE", help="the configuration of the run (default config/config.yaml)")
@@ -319,7 +323,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         "findings",
         _findings,
-        "print what the tables say of the papers' claims, as Markdown: a template, filled from the csv files",
+        "fill a Markdown template from the csv tables, and print what they say of the papers' claims",
         "infoadv findings --tables results/reference --write docs/findings.md",
     )
     sub.add_argument(
@@ -341,7 +345,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         "fetch",
         _fetch,
-        "download a data set, or the weights of an LPIPS backbone, checked against a pinned digest",
+        "download a data set or the weights of an LPIPS backbone, and check its digest",
         "infoadv fetch --source mnist --root results/downloads/mnist",
     )
     sub.add_argument("--source", required=True, help="data source, or lpips")
@@ -367,13 +371,15 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         "train",
         _train,
-        "train a target network, or take your own or an ensemble, and measure it",
+        "train a target network, load your own, or join an ensemble; then measure its accuracy",
         "infoadv train --data DATA --spec JSON --checkpoint FILE --out results/models/digits/standard.safetensors",
     )
     sub.add_argument("--data", required=True, help="data artefact")
     spec(sub, "architecture, options and training; or factory, weights and options; or members")
-    sub.add_argument("--start", metavar="FILE", help="model artefact whose weights training begins from")
-    sub.add_argument("--teacher", metavar="FILE", help="model artefact whose outputs are learnt (recipe distillation)")
+    sub.add_argument("--start", metavar="FILE", help="model artefact with the weights that training starts from")
+    sub.add_argument(
+        "--teacher", metavar="FILE", help="model artefact whose outputs are the labels (recipe distillation)"
+    )
     sub.add_argument(
         "--member",
         type=_named_file,
@@ -382,7 +388,7 @@ def _parser() -> argparse.ArgumentParser:
         help="member of an ensemble and its model artefact; once for each, in the order of the specification",
     )
     computing(sub)
-    sub.add_argument("--checkpoint", required=True, help="file to go on from after a kill; removed at the end")
+    sub.add_argument("--checkpoint", required=True, help="file from which a killed job goes on; removed at the end")
     sub.add_argument("--out", required=True, help="model artefact to write")
 
     sub = command(
@@ -393,13 +399,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--data", required=True, help="data artefact")
     sub.add_argument("--model", required=True, help="model artefact")
-    spec(sub, "name, method, target, estimator and options")
+    spec(sub, "name, method, target and options")
     sub.add_argument("--images", type=_positive, required=True, help="images to attack")
     sub.add_argument("--chunk", type=_positive, required=True, help="images that run together")
     computing(sub)
-    sub.add_argument("--like", help="attack artefact whose perturbation norms a control copies")
-    sub.add_argument("--reference", help="model artefact that an attack with backbone reference looks through")
-    sub.add_argument("--resume", help="file to go on from after a kill; removed at the end")
+    sub.add_argument("--like", help="attack artefact; the control takes its perturbation norms")
+    sub.add_argument("--reference", help="model artefact for an attack with backbone: reference")
+    sub.add_argument("--resume", help="file from which a killed job goes on; removed at the end")
     sub.add_argument(
         "--shard",
         type=_shard,
@@ -434,7 +440,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         "flow",
         _flow,
-        "follow clean and adversarial images through a network: information profiles",
+        "measure the information profiles of clean and adversarial images in a network",
         "infoadv flow --data DATA --model MODEL --spec JSON --out PROFILES.parquet ATTACK...",
     )
     sub.add_argument("--data", required=True, help="data artefact")
@@ -454,7 +460,10 @@ def _parser() -> argparse.ArgumentParser:
     spec(sub, "dimensions, samples, rhos, seeds and steps")
     seeded(sub)
     sub.add_argument(
-        "--threads", type=_positive, default=1, help="CPU threads; fixed, so that bytes repeat (default 1)"
+        "--threads",
+        type=_positive,
+        default=1,
+        help="CPU threads; another number can change the bytes of the result (default 1)",
     )
     sub.add_argument("--out", required=True, help="calibration artefact to write")
     sub.set_defaults(device="cpu")

@@ -288,7 +288,12 @@ def alma_l2(
     first_distance: float = 0.1,
     smoothing: float = 0.9,
 ) -> AttackResult:
-    """Augmented Lagrangian attack (Rony et al. 2021) that minimises L2; see :func:`run_alma`."""
+    """Augmented Lagrangian attack (Rony et al. 2021) that minimises L2.
+
+        minimise D(x, x') + P(m(x'), rho, mu),   D = |x' - x|,   m: difference-of-logits ratio, below 0 for a success
+
+    P is a penalty whose parameters rho and mu follow m. The result is the success with the smallest D.
+    """
     return run_alma(
         "alma_l2",
         adv_lib("distances.lp_norms").l2_distances,
@@ -316,7 +321,10 @@ def alma_ssim(
     first_distance: float = 0.0001,
     smoothing: float = 0.9,
 ) -> AttackResult:
-    """Augmented Lagrangian attack (Rony et al. 2021) that minimises 1 - SSIM; see :func:`run_alma`."""
+    """Augmented Lagrangian attack (Rony et al. 2021) that minimises 1 - SSIM.
+
+    As :func:`alma_l2`, with D = 1 - SSIM(x, x').
+    """
     return run_alma(
         "alma_ssim",
         adv_lib("distances.structural_similarity").ssim_loss,
@@ -344,9 +352,9 @@ def alma_ciede2000(
     first_distance: float = 0.05,
     smoothing: float = 0.9,
 ) -> AttackResult:
-    """Augmented Lagrangian attack (Rony et al. 2021) that minimises CIEDE2000; see :func:`run_alma`.
+    """Augmented Lagrangian attack (Rony et al. 2021) that minimises CIEDE2000.
 
-    The distance is the L2 norm over pixels. Raises AttackError on gray images.
+    As :func:`alma_l2`, with D the L2 norm over pixels of the colour difference CIEDE2000. Raises AttackError on gray images.
     """
     _require_colour("alma_ciede2000", images)
     difference = adv_lib("distances.color_difference").ciede2000_loss
@@ -380,6 +388,9 @@ def perc_al(
     colour_step_size: float = 0.5,
 ) -> AttackResult:
     """PerC-AL (Zhao, Liu and Larson 2020): cross-entropy steps until success, then steps of less colour difference.
+
+        no success yet:   delta <- delta + a g / |g|,   g = grad of the cross-entropy
+        after a success:  delta <- delta - b h / |h|,   h = grad of |CIEDE2000(x, x + delta)|
 
     The result is an 8-bit image, the success with the smallest CIEDE2000 (L2 norm over pixels), else the input with the
     largest margin; ``first_success`` counts gradient steps. Raises AttackError on gray images.
@@ -456,6 +467,10 @@ def fmn_l2(
 ) -> AttackResult:
     """Fast minimum norm (Pintor et al. 2021) in L2: gradient steps in a ball whose radius follows success.
 
+        delta <- P(delta + a_k g / |g|),   P: onto the ball of radius epsilon_k
+        epsilon_k <- (1 - gamma_k) epsilon_k after a success, else (1 + gamma_k) epsilon_k
+
+    Before the first success epsilon_k is the estimated distance to the boundary.
     The result is the closest success, else the input with the largest margin. ``first_success`` counts gradient steps.
     """
     return _fmn(2, model, images, labels, targets, steps=steps, step_size=step_size, gamma=gamma)
@@ -473,7 +488,7 @@ def fmn_linf(
     step_size: float = 1.0,
     gamma: float = 0.05,
 ) -> AttackResult:
-    """Fast minimum norm (Pintor et al. 2021) in Linf; result and ``first_success`` as in :func:`fmn_l2`."""
+    """Fast minimum norm (Pintor et al. 2021) in Linf; formula, result and ``first_success`` as in :func:`fmn_l2`."""
     return _fmn(torch.inf, model, images, labels, targets, steps=steps, step_size=step_size, gamma=gamma)
 
 
@@ -491,7 +506,7 @@ def cw_l2_adv_lib(
     confidence: float = 0.0,
     initial_const: float = 1.0,
 ) -> AttackResult:
-    """Carlini and Wagner (2017) in L2 by adv-lib; options, result and ``first_success`` as in foolbox's ``cw_l2``."""
+    """Carlini and Wagner (2017) in L2 by adv-lib; formula, options and result as in :func:`cw_l2`."""
     library = adv_lib("attacks.carlini_wagner.l2")
     watched = _Watched(model, images, labels, targets, order=2, confidence=confidence)
     with input_gradients_only(model):
@@ -522,7 +537,7 @@ def ddn_adv_lib(
     initial_norm: float = 1.0,
     gamma: float = 0.05,
 ) -> AttackResult:
-    """Decoupled direction and norm (Rony et al. 2019) by adv-lib; options and result as in foolbox's ``ddn``.
+    """Decoupled direction and norm (Rony et al. 2019) by adv-lib; formula, options and result as in :func:`ddn`.
 
     Iterates are not rounded, as in foolbox, where adv-lib's default is 256 levels.
     """

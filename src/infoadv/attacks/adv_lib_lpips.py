@@ -93,7 +93,9 @@ def alma_lpips(
     first_distance: float = 0.01,
     smoothing: float = 0.9,
 ) -> AttackResult:
-    """Augmented Lagrangian attack (Rony et al. 2021) that minimises LPIPS; see ``peers.run_alma``.
+    """Augmented Lagrangian attack (Rony et al. 2021) that minimises LPIPS.
+
+    As :func:`alma_l2`, with D = LPIPS(x, x').
 
     ``reference`` is the network for backbone ``reference``, which the workflow gives. Passes through AlexNet or the
     reference are not counted: they are no passes through the model. Raises AttackError where the weights of AlexNet are

@@ -232,7 +232,9 @@ def fgsm(
     epsilon: float | str = "smallest",
     trials: int = 12,
 ) -> AttackResult:
-    """Fast gradient sign method (Goodfellow, Shlens and Szegedy 2015): clip(x + epsilon sign(gradient)).
+    """Fast gradient sign method (Goodfellow, Shlens and Szegedy 2015): one signed step of length epsilon.
+
+        x' = clip(x + epsilon sign(grad_x J(x, y)), 0, 1)          J: cross-entropy
 
     ``first_success`` is 1, or with ``epsilon="smallest"`` the number of the first trial that succeeded; a failure is
     the image at the largest budget tried. Raises AttackError if ``targets`` is given: foolbox has no targeted FGSM.
@@ -261,6 +263,8 @@ def bim(
 ) -> AttackResult:
     """Basic iterative method (Kurakin, Goodfellow and Bengio 2017): signed steps from the image, in a Linf ball.
 
+        x_0 = x,   x_{k+1} = clip(x_k + a sign(grad J(x_k, y)), x - epsilon, x + epsilon), in [0, 1]
+
     The result is the last iterate if it succeeds, else the iterate with the largest margin. ``first_success`` counts
     gradient steps, over all trials with ``epsilon="smallest"``.
     """
@@ -285,6 +289,8 @@ def pgd_linf(
     trials: int = 12,
 ) -> AttackResult:
     """Projected gradient descent (Madry et al. 2018) in a Linf ball, from a random point of it.
+
+        x_{k+1} = clip(x_k + a sign(grad J(x_k, y)), x - epsilon, x + epsilon), in [0, 1]
 
     Result and ``first_success`` as in :func:`bim`. The start is uniform in the ball and, but for its scale, the same in
     every trial of a search.
@@ -313,6 +319,8 @@ def pgd_l2(
     trials: int = 12,
 ) -> AttackResult:
     """Projected gradient descent (Madry et al. 2018) in an L2 ball, from a random point of it.
+
+        x_{k+1} = P(x_k + a g / |g|),   g = grad J(x_k, y),   P: onto the ball |x' - x| <= epsilon, then into [0, 1]
 
     Result and ``first_success`` as in :func:`bim`. The start is uniform in the ball and, but for its scale, the same in
     every trial of a search.
@@ -351,7 +359,9 @@ def cw_l2(
     confidence: float = 0.0,
     initial_const: float = 1.0,
 ) -> AttackResult:
-    """Carlini and Wagner (2017) in L2: Adam on |x' - x|^2 + c max(-margin + confidence, 0) in tanh space.
+    """Carlini and Wagner (2017) in L2: Adam on the squared norm and the margin, with a binary search over c.
+
+        minimise over w   |x' - x|^2 + c max(Z(x')_y - max_{i != y} Z(x')_i + confidence, 0),   x' = (tanh(w) + 1) / 2
 
     The result is the closest input with a margin above ``confidence``, else the one with the largest margin.
     ``first_success`` counts Adam steps over all constants.
@@ -389,6 +399,9 @@ def deepfool(
 ) -> AttackResult:
     """DeepFool (Moosavi-Dezfooli, Fawzi and Frossard 2016) in L2: step to the nearest linearised boundary, repeat.
 
+        f_k = Z_k - Z_y,   w_k = grad f_k,   k* = argmin_k |f_k| / |w_k|,   x <- x + |f_k*| w_k* / |w_k*|^2
+        x' = x_0 + (1 + overshoot) sum of the steps
+
     A failure is the iterate with the largest margin. ``first_success`` counts linearisations; each takes a forward
     and a backward pass for every candidate class but the first, until the slowest image of the batch is done. Raises
     AttackError if ``targets`` is given.
@@ -417,6 +430,8 @@ def ddn(
     gamma: float = 0.05,
 ) -> AttackResult:
     """Decoupled direction and norm (Rony et al. 2019): cross-entropy steps on a sphere whose radius follows success.
+
+        delta <- delta + a g / |g|,   r <- (1 - gamma) r after a success, else (1 + gamma) r,   x' = x + r delta / |delta|
 
     The result is the closest success, else the input with the largest margin. ``first_success`` counts gradient steps.
     """

@@ -146,8 +146,9 @@ def masking(
 ) -> AttackResult:
     """Hide the perturbation in the image's own texture: minimise the information that x' carries about delta.
 
-    I(delta; x') = 1/2 sum over windows and channels of ln(1 + s_d^2 / (s_x^2 + s_n^2)), with s_d^2 the local energy of the
-    perturbation, s_x^2 the local variance of the clean image and s_n the observer's ``noise``
+        I(delta; x') = 1/2 sum over windows and channels of ln(1 + s_d^2 / (s_x^2 + s_n^2))
+
+    s_d^2 is the local energy of the perturbation, s_x^2 the local variance of the clean image, s_n the observer's ``noise``
     (:func:`infoadv.information.masking.perturbation_information`). This project's attack.
 
     Parameters
@@ -224,7 +225,9 @@ def projection(
     optimizer: Literal["adam", "sgd"] = "adam",
     learning_rate: float = 0.01,
 ) -> AttackResult:
-    """Keep the projected information in its closed form, -1/2 ln(1 - rho^2) with rho the cosine of x and x'.
+    """Keep the projected information of Hsu, Chen and Yu (2020) in its closed form.
+
+        I = -1/2 ln(1 - rho^2),   rho = <x, x'> / (|x| |x'|)
 
     What :func:`mine` estimates, without a critic (:func:`infoadv.information.projection.projection_information`); it sees
     only the angle between the images, so with ``decoupled`` this is an L2 attack. Parameters, result and errors as in
@@ -269,6 +272,10 @@ def weighted_l2(
 ) -> AttackResult:
     """Minimise a weighted L2 norm of earlier work under the search of :func:`masking`, to compare objectives alone.
 
+        sum_p W_p(x) delta_p^2
+
+    The weights are those of Luo et al. 2018 (``inverse_deviation``), of Croce and Hein 2019 (``sigma_map``) and of Chou and
+    Li 1995 (``just_noticeable_difference``).
     ``weights`` names one of :mod:`infoadv.information.visibility_weights`; the other parameters, result and errors are those
     of :func:`masking`.
     """
@@ -350,6 +357,11 @@ def mine(
 ) -> AttackResult:
     """Keep the information that a critic finds between random projections of x and of x' (Hsu, Chen and Yu 2020).
 
+        minimise over delta   c f(x') - alpha I,   I = max over T of E[T(u, v)] - ln E[exp T(u, v~)]
+        u = A x,   v = A x',   v~ of another projection,   f(x') = max(Z(x')_y - max_{i != y} Z(x')_i, -confidence)
+
+    T is a small network (MINE, Belghazi et al. 2018).
+
     ``search``, ``steps``, ``search_steps``, ``initial_c``, ``alpha``, ``confidence``, ``epsilon``, ``optimizer`` and
     ``learning_rate`` are those of :func:`masking`, as are the other parameters, the result and the errors.
 
@@ -416,9 +428,9 @@ def uae_projection(
     hidden: int = 10,
     critic_learning_rate: float = 1.5e-5,
 ) -> AttackResult:
-    """Recipe of the authors' follow-up with 500 projections to 128 rows and the primal-dual rule for c.
+    """Recipe of the authors' follow-up (Hsu et al. 2022) with 500 projections to 128 rows and the primal-dual rule for c.
 
-    Parameters, result and errors as in :func:`mine`.
+    Formula, parameters, result and errors as in :func:`mine`.
     """
     critic = Critic(
         "projection",
@@ -456,9 +468,9 @@ def uae_conv(
     hidden: int = 10,
     critic_learning_rate: float = 1.5e-5,
 ) -> AttackResult:
-    """Recipe of the authors' follow-up whose batch is the maps of the target's first convolution.
+    """Recipe of the authors' follow-up (Hsu et al. 2022) whose batch is the maps of the target's first convolution.
 
-    Parameters, result and errors as in :func:`mine`.
+    Formula, parameters, result and errors as in :func:`mine`.
     """
     critic = Critic("conv", "matrix", 1, 2, True, "row", hidden, critic_learning_rate, 1, "permutation", None, 1.0)
     penalty = Penalty("primal_dual", steps, 1, initial_c, alpha, "sgd", learning_rate)
@@ -487,9 +499,9 @@ def uae_binary(
     hidden: int = 10,
     critic_learning_rate: float = 1.5e-5,
 ) -> AttackResult:
-    """Recipe of the authors' follow-up with a binary search of nine steps over c, from 0.001.
+    """Recipe of the authors' follow-up (Hsu et al. 2022) with a binary search of nine steps over c, from 0.001.
 
-    Parameters, result and errors as in :func:`mine`.
+    Formula, parameters, result and errors as in :func:`mine`.
     """
     critic = Critic(
         "projection",

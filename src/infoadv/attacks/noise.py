@@ -65,6 +65,8 @@ def gaussian_noise(
 ) -> AttackResult:
     """Add Gaussian noise, one direction an image, so that the 8-bit image's L2 distance equals ``norms``.
 
+        x' = clip(x + s g, 0, 1),   g: normal,   s such that |x' - x| is the norm asked for
+
     Parameters
     ----------
     model, images, labels, indices, seed, targets

@@ -116,7 +116,10 @@ def jsma(
     temperature: float = 1.0,
     exhaustive: bool = False,
 ) -> AttackResult:
-    """Set pairs of features to 1 until the network gives the target class; without a target, try all other classes.
+    """Set pairs of features to 1 until the network gives the target class (JSMA, Papernot et al. 2016).
+
+        a = dF_t/dx,   b = sum_{j != t} dF_j/dx,   set (p, q) = argmax -(a_p + a_q)(b_p + b_q)   to 1
+        among the pairs with a_p + a_q > 0 and b_p + b_q < 0
 
     Untargeted, every image runs towards each other class in step, and the class reached first, with the fewest changed
     features, is kept (the larger margin decides between equals). Without success the attempt with the largest margin is

@@ -1,7 +1,7 @@
 """The handwritten digits that scikit-learn carries: 1,797 real scans of 8 x 8 pixels (UCI optical recognition).
 
-They need no network, which makes them the embedded default. They are brought to a larger size so that perceptual
-metrics, which look at windows of 7 to 11 pixels, have something to look at.
+They need no download, so the default configuration uses them. They are brought to a larger size so that perceptual metrics,
+which look at windows of 7 to 11 pixels, have something to look at.
 """
 
 from __future__ import annotations

@@ -26,7 +26,12 @@ ABOUT = {
 
 
 def ciede2000(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
-    """Return the mean over pixels of scikit-image's CIEDE2000, for sRGB under D65; NaN for gray images."""
+    """Return the mean over pixels of scikit-image's CIEDE2000, for sRGB under D65; NaN for gray images.
+
+        mean over pixels of sqrt(dL^2 + dC^2 + dH^2 + R dC dH)
+
+    dL, dC and dH are weighted differences of lightness, chroma and hue in CIELAB (Sharma et al. 2005).
+    """
     if clean.shape[1] != 3:
         return torch.full((len(clean),), torch.nan, dtype=torch.float64, device=clean.device)
     from skimage.color import deltaE_ciede2000, rgb2lab

@@ -57,22 +57,33 @@ def _perturbation(clean: Tensor, adversarial: Tensor) -> Tensor:
 
 
 def l0(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
-    """Return the number of pixels, that is places (not place-channel pairs), at which any channel differs."""
+    """Return the number of pixels, that is places (not place-channel pairs), at which any channel differs.
+
+    |{p : x'_p != x_p}|
+    """
     return (clean != adversarial).any(1).flatten(1).sum(1).double()
 
 
 def l2(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
-    """Return the Euclidean norm of the perturbation: not its square, not its root mean square."""
+    """Return the Euclidean norm of the perturbation: not its square, not its root mean square.
+
+    sqrt(sum_i (x'_i - x_i)^2)
+    """
     return _perturbation(clean, adversarial).flatten(1).norm(dim=1)
 
 
 def linf(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
-    """Return the largest absolute change, in [0, 1]."""
+    """Return the largest absolute change, in [0, 1].
+
+    max_i |x'_i - x_i|
+    """
     return _perturbation(clean, adversarial).abs().flatten(1).amax(1)
 
 
 def psnr(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
-    """Return -10 log10 of the mean squared error.
+    """Return the peak signal-to-noise ratio in dB.
+
+        -10 log10(mean_i (x'_i - x_i)^2)
 
     Identical images have an infinite PSNR, as in scikit-image. No mean that is reported contains one: means are over
     images whose attack succeeded, and an identical image is classified like the clean one.

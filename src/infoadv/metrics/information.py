@@ -57,7 +57,12 @@ ABOUT = {
 
 
 def mi_projection(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
-    """Return the information of one random projection in nats; d' projections carry d' times as much."""
+    """Return the information of one random projection in nats; d' projections carry d' times as much.
+
+        -1/2 ln(1 - rho^2),   rho = <x, x'> / (|x| |x'|)
+
+    Mutual information of a bivariate normal pair (Hsu, Chen and Yu 2020 estimate it).
+    """
     return projection.projection_information(clean.double(), adversarial.double())
 
 
@@ -73,6 +78,10 @@ def mi_mine(
 ) -> Tensor:
     """Return MINE's estimate of ``mi_projection`` on held-out projections, mean over ``seeds`` critics.
 
+        E[T(u, v)] - ln E[exp T(u, v~)],   u = a x,   v = a x',   v~ of another projection,   T: the critic
+
+    (Belghazi et al. 2018.)
+
     All images are judged with the same random numbers, other ones than the attack's own critics start from.
     """
     seed = 2 * 1009 * context.seed + 1_000_001
@@ -86,5 +95,11 @@ def mi_mine(
 def perturbation_information(
     clean: Tensor, adversarial: Tensor, *, context: MetricContext, noise: float = 0.05
 ) -> Tensor:
-    """Return the perturbation information in nats, each colour channel by itself."""
+    """Return the perturbation information in nats, each colour channel by itself.
+
+        1/2 sum over windows and channels of ln(1 + s_d^2 / (s_x^2 + s_n^2))
+
+    s_d^2 is the local energy of the perturbation, s_x^2 the local variance of the clean image, s_n the observer's noise.
+    This project's own quantity, which the attack ``masking`` minimises.
+    """
     return masking.perturbation_information(clean.double(), adversarial.double(), noise)

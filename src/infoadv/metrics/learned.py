@@ -202,6 +202,8 @@ def lpips(
 ) -> Tensor:
     """Return LPIPS, 0 for identical images.
 
+        sum over layers of the mean over places of |w (a(x) - a(x'))|^2,   a: activations, scaled to unit length
+
     With ``reference`` it is the square of the distance of Laidlaw et al. (2021), that is Zhang et al.'s form with all
     weights 1. The images keep their size, at which the network was trained; the workflow turns the option
     ``reference``, a model's name, into ``context.reference``. The other backbones were calibrated on 64-px patches, so

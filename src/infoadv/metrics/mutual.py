@@ -36,6 +36,8 @@ def _entropy(counts: Tensor) -> Tensor:
 def nmi(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
     """Return the normalised mutual information, mean over the channels (each with a histogram of its own).
 
+        (H(x) + H(x')) / H(x, x')
+
     scikit-image's function spreads its bins over the values that occur, so one pixel can move them all; here a bin is
     16 gray levels of the 8-bit image, always. Where both images lie in one bin all entropies are 0, and the value is
     2, the limit for identical images.

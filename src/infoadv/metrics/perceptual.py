@@ -97,14 +97,26 @@ def _piq(module: str, function: str) -> Callable[..., Tensor]:
 
 @torch.no_grad()
 def ssim(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
-    """Return SSIM, at most 1; the mean over the windows that lie inside the image, as in the original. From 11 px."""
+    """Return SSIM, at most 1; the mean over the windows that lie inside the image, as in the original. From 11 px.
+
+        (2 m_x m_x' + C1) (2 s_xx' + C2) / ((m_x^2 + m_x'^2 + C1) (s_x^2 + s_x'^2 + C2))
+        C1 = 0.01^2,   C2 = 0.03^2
+
+    m, s^2 and s_xx' are mean, variance and covariance in a window (Wang et al. 2004).
+    """
     require_size("ssim", clean, 11)
     return _piq("ssim", "ssim")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
 
 
 @torch.no_grad()
 def haarpsi(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
-    """Return HaarPSI in [0, 1]; gray images by their only channel, colour images with both chrominances. From 16 px."""
+    """Return HaarPSI in [0, 1]; gray images by their only channel, colour images with both chrominances. From 16 px.
+
+        l^-1(sum_p w_p l(S_p) / sum_p w_p)^2,   l: logistic function
+
+    S_p is the similarity of the Haar wavelet coefficients of the two finest scales at a place, w_p the larger coefficient
+    of a coarse scale (Reisenhofer et al. 2018).
+    """
     require_size("haarpsi", clean, 16)
     values = _piq("haarpsi", "haarpsi")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
     # Two black images have no coefficient to weight the similarity with: piq returns infinity.
@@ -114,12 +126,23 @@ def haarpsi(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Te
 
 @torch.no_grad()
 def gmsd(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
-    """Return GMSD, 0 for identical images. Any size."""
+    """Return GMSD, 0 for identical images. Any size.
+
+        standard deviation over places of (2 g g' + C) / (g^2 + g'^2 + C)
+
+    g and g' are the gradient magnitudes of the two images (Xue et al. 2014).
+    """
     return _piq("gmsd", "gmsd")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
 
 
 @torch.no_grad()
 def vif(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
-    """Return VIF, 1 for identical images; the clean image is the reference. Any size (see ``enlarge``)."""
+    """Return VIF, 1 for identical images; the clean image is the reference. Any size: small images are enlarged.
+
+        sum ln(1 + g^2 s_x^2 / (s_v^2 + s_n^2)) / sum ln(1 + s_x^2 / s_n^2)
+
+    The sums are over scales and windows; x' is g x + v there, s_x^2 and s_v^2 are variances, and s_n^2 is the noise of the
+    eye (Sheikh and Bovik 2006).
+    """
     images, attacked = enlarge(clean.double()), enlarge(adversarial.double())
     return _piq("vif", "vif_p")(attacked, images, data_range=1.0, reduction="none")

@@ -1,4 +1,4 @@
-"""A small convolutional network for the embedded default: minutes of training would be wasted on the digits."""
+"""A small convolutional network for the default configuration: minutes of training would be wasted on the digits."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What jobs ask a cluster for: megabytes of memory and minutes of run time, in proportion to their work.
 
-The rates are measured ones, rounded up: of the embedded default (64 images) and of ``results/reference`` (100 images), one
+The rates are measured ones, rounded up: of the default configuration (64 images) and of ``results/reference`` (100 images), one
 thread each, on two cores of x86-64 that did other work as well. What was seen stands beside each constant. Networks differ
 by two orders of magnitude and machines by one, so a request errs on the large side. A job that runs out of memory or time
 all the same asks for more at its next attempt; training and attacks then go on where they were.

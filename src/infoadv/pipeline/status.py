@@ -167,7 +167,7 @@ def report(configfile: str | Path | None, directory: str | Path) -> str:
     Parameters
     ----------
     configfile
-        The configuration of the run, or None for the embedded default.
+        The configuration of the run, or None for the default configuration.
     directory
         The folder that it runs in.
 
