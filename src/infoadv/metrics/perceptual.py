@@ -73,7 +73,7 @@ def enlarge(images: Tensor, side: int = COMMON_SIDE) -> Tensor:
     return interpolate(images, size=(height, width), mode="bilinear", align_corners=False).clamp(0, 1)
 
 
-def _piq(module: str, function: str) -> Callable[..., Tensor]:
+def piq_function(module: str, function: str) -> Callable[..., Tensor]:
     """Return a function of piq from the one file that holds it.
 
     ``import piq`` also imports torchvision for metrics that are not used here, which takes longer than torch itself
@@ -99,14 +99,14 @@ def _piq(module: str, function: str) -> Callable[..., Tensor]:
 def ssim(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
     """Return SSIM, at most 1; the mean over the windows that lie inside the image, as in the original. From 11 px."""
     require_size("ssim", clean, 11)
-    return _piq("ssim", "ssim")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
+    return piq_function("ssim", "ssim")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
 
 
 @torch.no_grad()
 def haarpsi(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
     """Return HaarPSI in [0, 1]; gray images by their only channel, colour images with both chrominances. From 16 px."""
     require_size("haarpsi", clean, 16)
-    values = _piq("haarpsi", "haarpsi")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
+    values = piq_function("haarpsi", "haarpsi")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
     # Two black images have no coefficient to weight the similarity with: piq returns infinity.
     identical = (clean == adversarial).flatten(1).all(1)
     return torch.where(identical, 1.0, values)
@@ -115,11 +115,11 @@ def haarpsi(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Te
 @torch.no_grad()
 def gmsd(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
     """Return GMSD, 0 for identical images. Any size."""
-    return _piq("gmsd", "gmsd")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
+    return piq_function("gmsd", "gmsd")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
 
 
 @torch.no_grad()
 def vif(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor:
     """Return VIF, 1 for identical images; the clean image is the reference. Any size (see ``enlarge``)."""
     images, attacked = enlarge(clean.double()), enlarge(adversarial.double())
-    return _piq("vif", "vif_p")(attacked, images, data_range=1.0, reduction="none")
+    return piq_function("vif", "vif_p")(attacked, images, data_range=1.0, reduction="none")
