@@ -13,44 +13,13 @@ from infoadv.metrics import MetricContext, MetricError
 from infoadv.metrics.perceptual import piq_function
 from infoadv.metrics.viewing import one_by_one, shown
 
-SCHEMA: dict[str, dict] = {
-    "mdsi": {
-        "enlarge": {
-            "type": ["integer", "null"],
-            "minimum": 1,
-            "maximum": 32,
-            "default": None,
-            "description": "times that each pixel is repeated in both directions, without smoothing (default: until the "
-            "smaller side has 256 pixels, at most 8 times)",
-        },
-    },
-    "fsim": {
-        "enlarge": {
-            "type": ["integer", "null"],
-            "minimum": 1,
-            "maximum": 32,
-            "default": None,
-            "description": "times that each pixel is repeated in both directions, without smoothing (default: until the "
-            "smaller side has 256 pixels, at most 8 times)",
-        },
-    },
-    "dss": {
-        "enlarge": {
-            "type": ["integer", "null"],
-            "minimum": 1,
-            "maximum": 32,
-            "default": None,
-            "description": "times that each pixel is repeated in both directions, without smoothing (default: until the "
-            "smaller side has 256 pixels, at most 8 times)",
-        },
-    },
-}
+SCHEMA: dict[str, dict] = {"mdsi": {}, "fsim": {}, "dss": {}}
 
 ABOUT = {
     "mdsi": {
         "label": "MDSI",
         "better": "lower",
-        "home": "",
+        "group": "perceptual",
         "description": (
             "Mean deviation similarity index (Nafchi et al. 2016): how unevenly gradients and chromaticity differ. Enlarged "
             "by repeating pixels to 256 px, at most 8 times, unless the option says otherwise."
@@ -59,7 +28,7 @@ ABOUT = {
     "fsim": {
         "label": "FSIM",
         "better": "higher",
-        "home": "",
+        "group": "perceptual",
         "description": (
             "Feature similarity (Zhang et al. 2011): phase congruency and gradients, of colour images the chrominance as "
             "well (FSIMc). Enlarged by repeating pixels to 256 px, at most 8 times, unless the option says otherwise."
@@ -68,7 +37,7 @@ ABOUT = {
     "dss": {
         "label": "DSS",
         "better": "higher",
-        "home": "",
+        "group": "perceptual",
         "description": (
             "DCT sub-band similarity of the luminance (Balanov et al. 2015), the worst 5 % of places in each sub-band. "
             "Enlarged by repeating pixels to 256 px, at most 8 times, unless the option says otherwise. Where a pixel "

@@ -23,53 +23,19 @@ from infoadv.metrics.viewing import one_by_one, shown
 
 SCHEMA: dict[str, dict] = {
     "jod": {
-        "enlarge": {
-            "type": ["integer", "null"],
-            "minimum": 1,
-            "maximum": 32,
-            "default": None,
-            "description": "times that each pixel is repeated in both directions, without smoothing (default: until the "
-            "smaller side has 256 pixels, at most 8 times)",
-        },
-        "pixels_per_degree": {
-            "type": "number",
-            "minimum": 1,
-            "maximum": 1000,
-            "default": 60,
-            "description": "pixels of the enlarged image in a degree of the visual field; 60 is a 4K display of 30 inches at "
-            "60 cm",
-        },
         "display": {
-            "type": "string",
-            "default": "standard_4k",
             "description": "display that shows the image, by its name in the package cvvdp; one that takes sRGB",
         },
     },
-    "flip": {
-        "enlarge": {
-            "type": ["integer", "null"],
-            "minimum": 1,
-            "maximum": 32,
-            "default": None,
-            "description": "times that each pixel is repeated in both directions, without smoothing (default: until the "
-            "smaller side has 256 pixels, at most 8 times)",
-        },
-        "pixels_per_degree": {
-            "type": "number",
-            "minimum": 1,
-            "maximum": 1000,
-            "default": 60,
-            "description": "pixels of the enlarged image in a degree of the visual field; 60 is a 4K display of 30 inches at "
-            "60 cm",
-        },
-    },
+    "flip": {},
 }
 
 ABOUT = {
     "jod": {
         "label": "JOD",
         "better": "higher",
-        "home": "jod_descent",
+        "group": "perceptual",
+        "decimals": 3,
         "description": (
             "Just-objectionable differences of ColorVideoVDP (Mantiuk et al. 2024): 10 cannot be told from the clean image, "
             "and of two images one apart 75 % of observers see which is worse. Enlarged by repeating pixels to 256 px, at "
@@ -80,7 +46,7 @@ ABOUT = {
     "flip": {
         "label": "FLIP",
         "better": "lower",
-        "home": "",
+        "group": "perceptual",
         "description": (
             "FLIP (Andersson et al. 2020), mean over pixels: the difference that is noticed when two images alternate in one "
             "place, from 0 to 1. Enlarged by repeating pixels to 256 px, at most 8 times, and seen at 60 pixels per degree, "
@@ -123,7 +89,7 @@ def jod_of(
     clean: Tensor,
     *,
     enlarge: int | None = None,
-    pixels_per_degree: float = 60,
+    pixels_per_degree: float = 60.0,
     display: str = "standard_4k",
 ) -> Callable[[Tensor], Tensor]:
     """Return a function of perturbed images (N, C, H, W) in [0, 1]: their JOD against ``clean``, (N,) float32.
@@ -148,7 +114,7 @@ def jod(
     *,
     context: MetricContext,
     enlarge: int | None = None,
-    pixels_per_degree: float = 60,
+    pixels_per_degree: float = 60.0,
     display: str = "standard_4k",
 ) -> Tensor:
     """Return the quality that ColorVideoVDP predicts, at most 10, in just-objectionable differences. From 8 px.
@@ -169,7 +135,7 @@ def flip(
     *,
     context: MetricContext,
     enlarge: int | None = None,
-    pixels_per_degree: float = 60,
+    pixels_per_degree: float = 60.0,
 ) -> Tensor:
     """Return FLIP in [0, 1], 0 for identical images; the mean of the package's error map. On the CPU. From 8 px.
 
