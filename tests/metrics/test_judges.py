@@ -231,6 +231,14 @@ def test_jod_has_a_gradient_also_after_it_was_a_metric():
         assert (jod_of(clean, enlarge=2)((adversarial + step).clamp(0, 1)) > values).all()
 
 
+@pytest.mark.parametrize("name", IDENTICAL)
+def test_the_global_generator_is_left_alone(name):
+    clean = clean_images("digits")
+    before = torch.get_rng_state()
+    value(name, clean, changed(clean), enlarge=2)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", IDENTICAL)
 def test_cuda_agrees_with_the_cpu(images, name):

@@ -101,7 +101,9 @@ def jod_of(
 
     def of_some(perturbed: Tensor, reference: Tensor) -> Tensor:
         pictures = (shown("jod", images, enlarge).expand(-1, 3, -1, -1).float() for images in (perturbed, reference))
-        value, _ = observer.predict(*pictures, dim_order="BCHW")
+        # torchvision's blur draws its width from torch's global generator, though from an interval of one point.
+        with torch.random.fork_rng(devices=[]):
+            value, _ = observer.predict(*pictures, dim_order="BCHW")
         return value.reshape(-1)
 
     return lambda perturbed: one_by_one(of_some, perturbed, clean)
