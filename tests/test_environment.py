@@ -42,10 +42,10 @@ def locked():
 
 
 def test_conda_has_the_same_dependencies_and_lower_bounds(project, conda):
-    # The default configuration runs attacks of adv-lib.
+    # Attacks of adv-lib and the judges jod and flip, as `make` installs them.
     texts = [
         *project["dependencies"],
-        *(text for extra in ("pipeline", "peers") for text in project["optional-dependencies"][extra]),
+        *(text for extra in ("pipeline", "peers", "perception") for text in project["optional-dependencies"][extra]),
     ]
     wanted = {canonicalize_name(r.name): str(r.specifier) for r in map(Requirement, texts)}
     wanted["python"] = project["requires-python"]

@@ -62,8 +62,12 @@ def test_embedded_default_runs_every_family_on_two_networks_without_network():
     }
     # The recipes of the follow-up take a thousand passes an image.
     recipes = {"uae_projection", "uae_conv", "uae_binary"}
-    assert methods == set(plugins.schemas("attacks")) - adv_lib - recipes
-    assert set(checked.metrics) == set(plugins.schemas("metrics"))
+    # A floor for JOD, whose steps take a second an image on a CPU.
+    floors = {"jod_descent"}
+    assert methods == set(plugins.schemas("attacks")) - adv_lib - recipes - floors
+    # Three judges take as long as all other metrics together; config/paper.yaml has them.
+    assert set(plugins.schemas("metrics")) - set(checked.metrics) == {"jod", "flip", "fsim"}
+    assert {"jod", "flip", "fsim", "mdsi", "dss"} <= set(config.load(ROOT / "config" / "paper.yaml").metrics)
     assert checked.metrics["lpips"]["backbone"] == "reference"
     assert set(checked.figures) == set(plugins.names("figures"))
 
@@ -208,6 +212,7 @@ REFUSED = [
     ("sweeps/ddn", {"option": "gamma", "values": [2]}, "sweeps.ddn.values.0: 2 is not allowed; give less than 1"),
     ("sweeps/dnn", {"option": "gamma", "values": [0.1]}, "sweeps: there is no attack 'dnn'; did you mean 'ddn'?"),
     ("statistics/reference", "cw_l2", "statistics.reference: there is no attack 'cw_l2'"),
+    ("statistics/judges", ["ssim", "jodd"], "statistics.judges: there is no metric 'jodd'"),
     ("figures/gird", {}, "figures: there is no figure 'gird'; did you mean 'grid'?"),
     ("figures/tradeoff/metric", "sim", "figures.tradeoff.metric: there is no metric 'sim'; did you mean 'ssim'?"),
     ("figures/grid/attacks", ["pgd"], "figures.grid.attacks: there is no attack 'pgd'"),

@@ -62,6 +62,8 @@ class Config:
         first = next(iter(self.attacks))
         statistics = filled(self.values.get("statistics", {"reference": first}), schema)
         require_known(statistics["reference"], self.attacks, "statistics.reference", "attack")
+        for judge in statistics["judges"]:
+            require_known(judge, plugins.names("metrics"), "statistics.judges", "metric")
         return statistics
 
     def source(self, dataset: str) -> str:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 BATCH = 64
 
 #: Distributions whose version can change a value.
-LIBRARIES = ("lpips", "piq", "scikit-image", "torch", "torchvision")
+LIBRARIES = ("cvvdp", "flip-evaluator", "lpips", "piq", "scikit-image", "torch", "torchvision")
 
 
 class MetricError(InfoadvError):

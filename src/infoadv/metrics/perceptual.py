@@ -73,7 +73,7 @@ def enlarge(images: Tensor, side: int = COMMON_SIDE) -> Tensor:
     return interpolate(images, size=(height, width), mode="bilinear", align_corners=False).clamp(0, 1)
 
 
-def _piq(module: str, function: str) -> Callable[..., Tensor]:
+def piq_function(module: str, function: str) -> Callable[..., Tensor]:
     """Return a function of piq from the one file that holds it.
 
     ``import piq`` also imports torchvision for metrics that are not used here, which takes longer than torch itself
@@ -105,7 +105,7 @@ def ssim(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tenso
     m, s^2 and s_xx' are mean, variance and covariance in a window (Wang et al. 2004).
     """
     require_size("ssim", clean, 11)
-    return _piq("ssim", "ssim")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
+    return piq_function("ssim", "ssim")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
 
 
 @torch.no_grad()
@@ -118,7 +118,7 @@ def haarpsi(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Te
     of a coarse scale (Reisenhofer et al. 2018).
     """
     require_size("haarpsi", clean, 16)
-    values = _piq("haarpsi", "haarpsi")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
+    values = piq_function("haarpsi", "haarpsi")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
     # Two black images have no coefficient to weight the similarity with: piq returns infinity.
     identical = (clean == adversarial).flatten(1).all(1)
     return torch.where(identical, 1.0, values)
@@ -132,7 +132,7 @@ def gmsd(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tenso
 
     g and g' are the gradient magnitudes of the two images (Xue et al. 2014).
     """
-    return _piq("gmsd", "gmsd")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
+    return piq_function("gmsd", "gmsd")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
 
 
 @torch.no_grad()
@@ -145,4 +145,4 @@ def vif(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor
     eye (Sheikh and Bovik 2006).
     """
     images, attacked = enlarge(clean.double()), enlarge(adversarial.double())
-    return _piq("vif", "vif_p")(attacked, images, data_range=1.0, reduction="none")
+    return piq_function("vif", "vif_p")(attacked, images, data_range=1.0, reduction="none")

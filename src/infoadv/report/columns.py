@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from infoadv.registry import plugins
@@ -30,7 +30,8 @@ class Metric:
     """A metric of the report.
 
     ``column`` is its column in tables and ``measured`` that in artefacts; ``symbol`` and ``short`` are "" where the label
-    serves; ``order`` is None for a metric that stands in tables only where it was computed.
+    serves; ``order`` is None for a metric that stands in tables only where it was computed; ``options`` are those that it was
+    computed with.
     """
 
     column: str
@@ -43,6 +44,7 @@ class Metric:
     group: str = ""
     colour_only: bool = False
     order: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def arrow(self) -> str:
@@ -116,4 +118,5 @@ def _metric(measured: str, about: Mapping[str, Any]) -> Metric:
         str(about.get("group") or ""),
         about.get("colour_only") is True,
         order if type(order) in (int, float) else None,
+        dict(about.get("options") or {}),
     )

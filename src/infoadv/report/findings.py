@@ -20,7 +20,7 @@ import pandas as pd
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from infoadv.execution.errors import InfoadvError
-from infoadv.report import rendering, statistics
+from infoadv.report import judging, rendering, statistics
 
 #: What no prose may hold: a number with a decimal point or comma, or with a percent sign.
 TYPED = re.compile(r"\d+(?:[.,]\d+)+|\d+\s*%")
@@ -141,6 +141,9 @@ class Tables:
     def _rows(self, table: str, rows: dict[str, Any]) -> pd.DataFrame:
         frame = self._frame(table)
         chosen = pd.Series(True, index=frame.index)
+        # Tables hold the judges apart: they are asked for by role="judge", or by the name of one.
+        if judging.METRIC in set(frame.get("role", ())) and not {"role", "metric"} & rows.keys():
+            chosen &= frame["role"] == judging.METRIC
         for column, wanted in rows.items():
             if column not in frame:
                 raise FindingsError(

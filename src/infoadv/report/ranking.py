@@ -9,7 +9,7 @@ comparisons of classifiers over multiple data sets", section 3.2.2).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,21 +63,22 @@ class Ranking:
         return float(friedmanchisquare(*self.ranks.T).pvalue)
 
 
-def judges(metrics: Sequence[Metric]) -> list[Metric]:
-    """Return the metrics that count, where they are computed and defined."""
-    return [metric for metric in metrics if metric.group == "perceptual"]
+def perceptual(metrics: Sequence[Metric], judges: Collection[str] = statistics.JUDGES) -> list[Metric]:
+    """Return the perceptual metrics that attacks may be tuned on: all but the ``judges``, by column."""
+    return [metric for metric in metrics if metric.group == "perceptual" and metric.column not in judges]
 
 
-def rank(rows: Rows, targets: Sequence[tuple[str, str]]) -> Ranking:
+def rank(rows: Rows, targets: Sequence[tuple[str, str]], metrics: Sequence[Metric] | None = None) -> Ranking:
     """Rank the compared attacks that run on every one of ``targets``, on the images on which all compared attacks succeed.
 
-    A metric counts where it has values for every attack on every image of all targets.
+    Of ``metrics``, by default those of :func:`perceptual`, one counts where it has values for every attack on every image of
+    all targets.
     """
     from scipy.stats import rankdata
 
     present = [{attack.name for attack in rows.attacks_on(*target, compared=True)} for target in targets]
     attacks = [attack for attack in rows.attacks if present and all(attack.name in names for names in present)]
-    metrics = judges(rows.metrics)
+    metrics = list(perceptual(rows.metrics) if metrics is None else metrics)
     sign = np.array([-1.0 if metric.better == "higher" else 1.0 for metric in metrics])
     values, home = [], np.zeros((len(attacks), len(metrics)), dtype=bool)
     for dataset, model in targets:

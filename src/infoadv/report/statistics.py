@@ -17,18 +17,21 @@ import pandas as pd
 ALPHA = 0.05
 #: Permutations of a permutation test, without the identity.
 PERMUTATIONS = 4999
+#: The metrics that judge where the configuration says nothing: no attack was tuned on them.
+JUDGES = ("jod", "flip", "mdsi", "fsim", "dss")
 #: With fewer images than this information profiles are not tested, and no mean of them is drawn.
 MINIMUM = 10
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The ``statistics`` section: resamples of the bootstrap, confidence of its intervals, seed, reference attack."""
+    """The ``statistics`` section: resamples of the bootstrap, confidence of its intervals, seed, reference attack, judges."""
 
     resamples: int = 2000
     confidence: float = 0.95
     seed: int = 0
     reference: str = ""
+    judges: tuple[str, ...] = JUDGES
 
     @classmethod
     def of(cls, specification: Mapping[str, Any]) -> Settings:
@@ -39,6 +42,7 @@ class Settings:
             float(section.get("confidence", 0.95)),
             int(specification.get("seed", 0)),
             str(section.get("reference") or ""),
+            tuple(section.get("judges", JUDGES)),
         )
 
 

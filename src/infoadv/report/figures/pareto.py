@@ -51,7 +51,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     settings = statistics.Settings.of(specification)
     records: list[dict[str, Any]] = []
     for dataset, model in rows.targets:
-        found = ranking.rank(rows, [(dataset, model)])
+        found = ranking.rank(rows, [(dataset, model)], ranking.perceptual(rows.metrics, settings.judges))
         if not len(found.ranks):
             continue
         low, high = statistics.bootstrap_means(found.ranks, settings)

@@ -5,13 +5,13 @@ A control is compared on all images where the reference succeeds: it is not ther
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from infoadv.execution.errors import InfoadvError
-from infoadv.report import statistics
+from infoadv.report import judging, statistics
 from infoadv.report.columns import Metric
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex, tex_arrow
 from infoadv.report.rows import Attack, Rows, load
@@ -21,6 +21,7 @@ COLUMNS = (
     "model",
     "attack",
     "reference",
+    "role",
     "metric",
     "n",
     "difference",
@@ -36,8 +37,9 @@ COLUMNS = (
 def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     """Return the table from metric artefacts.
 
-    The family of the Holm correction is all tests on one target model. A metric without a direction has no better
-    side and is left out.
+    The family of the Holm correction is all tests of one ``role`` on one target model: "judge" for the metrics that no attack
+    was tuned on, ``statistics.judges``, "metric" for the others. A metric without a direction has no better side and is left
+    out.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     return Table(frame, _markdown(rows, frame, settings), _latex(rows, frame, settings))
 
 
-def _judged(rows: Rows) -> list[Metric]:
+def _directed(rows: Rows) -> list[Metric]:
     return [metric for metric in rows.metrics if metric.better in ("higher", "lower")]
 
 
@@ -73,7 +75,9 @@ def _frame(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
             for record in _compared(rows, dataset, model, attack, settings)
         ]
         family = pd.DataFrame(records, columns=list(COLUMNS))
-        family["p_holm"] = statistics.holm(family["p"].to_numpy(dtype=float))
+        for role in judging.ROLES:
+            mine = family["role"] == role
+            family.loc[mine, "p_holm"] = statistics.holm(family.loc[mine, "p"].to_numpy(dtype=float))
         directions = {metric.column: metric.better for metric in rows.metrics}
         family["better"] = [
             _winner(row["difference"], row["effect"], row["p_holm"], directions[row["metric"]])
@@ -96,7 +100,7 @@ def _compared(
         ours = ours[ours["success"]]
     both = ours.index.intersection(theirs.index)
     records = []
-    for metric in _judged(rows):
+    for metric in _directed(rows):
         result = statistics.paired(
             ours.loc[both, metric.column].to_numpy(), theirs.loc[both, metric.column].to_numpy(), settings
         )
@@ -106,6 +110,7 @@ def _compared(
                 "model": model,
                 "attack": attack.name,
                 "reference": settings.reference,
+                "role": judging.role(metric.column, settings),
                 "metric": metric.column,
                 "n": result.n,
                 "difference": result.difference,
@@ -125,8 +130,16 @@ def _winner(difference: float, effect: float, p: float, better: str) -> str:
     return "attack" if (difference > 0) == (better == "higher") else "reference"
 
 
+def _roles(rows: Rows, frame: pd.DataFrame) -> Iterator[tuple[str, list[Metric], list[tuple[str, list[list[Cell]]]]]]:
+    """Yield each role that has any values, its metrics and sections; the first stands also without."""
+    for role in judging.ROLES:
+        metrics, sections = _sections(rows, frame[frame["role"] == role])
+        if metrics or role == judging.METRIC:
+            yield role, metrics, sections
+
+
 def _sections(rows: Rows, frame: pd.DataFrame) -> tuple[list[Metric], list[tuple[str, list[list[Cell]]]]]:
-    metrics = [metric for metric in _judged(rows) if frame.loc[frame["metric"] == metric.column, "n"].any()]
+    metrics = [metric for metric in _directed(rows) if frame.loc[frame["metric"] == metric.column, "n"].any()]
     attacks = {attack.name: attack for attack in rows.attacks}
     sections = []
     for (dataset, model), part in frame.groupby(["dataset", "model"], sort=False):
@@ -153,42 +166,46 @@ def _label(rows: Rows, name: str) -> str:
     return next(attack.label for attack in rows.attacks if attack.name == name)
 
 
-def _note(rows: Rows) -> str:
-    if not any(attack.control for attack in rows.attacks):
-        return ""
-    return " Control: over the images on which the reference succeeds, whatever its own success."
+def _note(rows: Rows, role: str, metrics: Sequence[Metric]) -> str:
+    note = ""
+    if any(attack.control for attack in rows.attacks):
+        note += " Control: over the images on which the reference succeeds, whatever its own success."
+    return note + judging.note(metrics) if role == judging.JUDGE else note
 
 
 def _markdown(rows: Rows, frame: pd.DataFrame, settings: statistics.Settings) -> str:
-    metrics, sections = _sections(rows, frame)
-    text = (
-        f"Mean difference, attack minus {_label(rows, settings.reference)}, over the n images on which both succeed. "
-        f"Bold: the attack is better, italic: the reference is better (Wilcoxon signed-rank, Holm-corrected over the "
-        f"tests on a target model, {statistics.ALPHA:g}); otherwise no difference was found. "
-        f"\u2020: the metric that the attack itself optimises.{_note(rows)}\n"
-    )
-    header = ["Attack", "n", *(f"{metric.label} {metric.arrow}" for metric in metrics)]
-    for title, lines in sections:
-        text += f"\n### {title}\n\n{markdown_table(header, lines)}"
+    text = ""
+    for role, metrics, sections in _roles(rows, frame):
+        text += "\n## Judges\n\n" if role == judging.JUDGE else ""
+        text += (
+            f"Mean difference, attack minus {_label(rows, settings.reference)}, over the n images on which both succeed. "
+            f"Bold: the attack is better, italic: the reference is better (Wilcoxon signed-rank, Holm-corrected over "
+            f"these tests on a target model, {statistics.ALPHA:g}); otherwise no difference was found. "
+            f"\u2020: the metric that the attack itself optimises.{_note(rows, role, metrics)}\n"
+        )
+        header = ["Attack", "n", *(f"{metric.label} {metric.arrow}" for metric in metrics)]
+        for title, lines in sections:
+            text += f"\n### {title}\n\n{markdown_table(header, lines)}"
     return text
 
 
 def _latex(rows: Rows, frame: pd.DataFrame, settings: statistics.Settings) -> str:
-    metrics, sections = _sections(rows, frame)
-    # A page holds seven metrics beside the names.
-    half = len(metrics) if len(metrics) <= 7 else (len(metrics) + 1) // 2
-    tables = []
-    for number_, start in enumerate(range(0, max(len(metrics), 1), max(half, 1)), start=1):
-        chosen = metrics[start : start + half]
-        caption = (
-            f"Mean difference, attack minus {tex(_label(rows, settings.reference))}, over the $n$ images on which both "
-            r"succeed. Bold: the attack is better, italic: the reference is better (Wilcoxon signed-rank, "
-            rf"Holm-corrected over the tests on a target model, {statistics.ALPHA:g}). $^\dagger$: the metric that the "
-            rf"attack itself optimises.{_note(rows)}"
-        )
-        header = ["Attack", "$n$", *(metric.tex + tex_arrow(metric.better) for metric in chosen)]
-        parts = [
-            (title, [[*line[:2], *line[2 + start : 2 + start + half]] for line in lines]) for title, lines in sections
-        ]
-        tables.append(latex_table(header, parts, caption, f"comparison-{number_}"))
+    tables: list[str] = []
+    for role, metrics, sections in _roles(rows, frame):
+        # A page holds seven metrics beside the names.
+        half = len(metrics) if len(metrics) <= 7 else (len(metrics) + 1) // 2
+        for start in range(0, max(len(metrics), 1), max(half, 1)):
+            chosen = metrics[start : start + half]
+            caption = (
+                f"Mean difference, attack minus {tex(_label(rows, settings.reference))}, over the $n$ images on which both "
+                r"succeed. Bold: the attack is better, italic: the reference is better (Wilcoxon signed-rank, "
+                rf"Holm-corrected over these tests on a target model, {statistics.ALPHA:g}). $^\dagger$: the metric that "
+                rf"the attack itself optimises.{tex(_note(rows, role, chosen))}"
+            )
+            header = ["Attack", "$n$", *(metric.tex + tex_arrow(metric.better) for metric in chosen)]
+            parts = [
+                (title, [[*line[:2], *line[2 + start : 2 + start + half]] for line in lines])
+                for title, lines in sections
+            ]
+            tables.append(latex_table(header, parts, caption, f"comparison-{len(tables) + 1}"))
     return "\n".join(tables)

@@ -1,0 +1,194 @@
+"""Verdicts of the judges, metrics that no attack was tuned on: which of two attacks is less visible on a target network.
+
+The rules are those of docs/judges.md, which were written down before any table with these metrics. A verdict counts a judge
+as ahead, behind or level for an attack against a rival; the attack is less visible where enough of them are ahead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from infoadv.report import statistics
+from infoadv.report.columns import Metric
+from infoadv.report.rows import Rows
+
+#: Level of the tests, corrected after Holm.
+LEVEL = 0.01
+#: The judge that is fitted to what people see, without which there is no verdict.
+FIRST = "jod"
+#: Share of the other judges that have to be ahead: three of four.
+SHARE = 0.75
+#: Where the plain L2 attack loses no more than this, in JOD, a difference is too small to ask for.
+NOTICEABLE = 0.2
+#: The plain L2 attack that says so, by its method.
+YARDSTICK = "ddn"
+#: Forward passes, and backward passes, that an attack may take for an image.
+PASSES = 100
+#: What a mean SSIM may lose.
+SSIM_LOSS = 0.005
+
+#: The two roles of metrics, as tables name them: those that attacks may be tuned on, and those that judge.
+ROLES = METRIC, JUDGE = "metric", "judge"
+
+_COLUMNS = ("attack", "rival", "metric", "n", "difference", "low", "high", "effect", "p", "p_holm", "verdict")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judges say of an attack against a rival: ``overall`` is "ahead", "behind", "level" or "not judged".
+
+    ``judges`` maps the columns that count to "ahead", "behind" or "level".
+    """
+
+    rival: str
+    judges: Mapping[str, str]
+    overall: str
+
+
+def role(metric: str, settings: statistics.Settings) -> str:
+    """Return the role of a metric's column, one of ``ROLES``."""
+    return JUDGE if metric in settings.judges else METRIC
+
+
+def note(judges: Sequence[Metric]) -> str:
+    """Return what a caption has to say of ``judges``, with a space before it."""
+    return f" Judges: no attack was tuned on them. {conditions(judges)}".rstrip()
+
+
+def conditions(judges: Sequence[Metric]) -> str:
+    """Return a sentence that says how each of ``judges`` looked at the images, for captions; "" if none says."""
+    seen: dict[str, list[str]] = {}
+    for metric in judges:
+        options, words = metric.options, []
+        if "enlarge" in options:
+            times = options["enlarge"]
+            words.append("enlarged " + (f"{times} times" if times else "to 256 px, at most 8 times"))
+        if "pixels_per_degree" in options:
+            words.append(f"{options['pixels_per_degree']:g} pixels per degree")
+        if "display" in options:
+            words.append(f"display {options['display']}")
+        if words:
+            seen.setdefault(", ".join(words), []).append(metric.label)
+    return "; ".join(f"{', '.join(labels)}: {words}" for words, labels in seen.items()) + "." if seen else ""
+
+
+def present(rows: Rows, judges: Sequence[str]) -> list[Metric]:
+    """Return the judges that were computed, in the order of ``judges``."""
+    computed = {metric.column: metric for metric in rows.metrics}
+    return [computed[name] for name in judges if name in computed and not rows.frame[name].isna().all()]
+
+
+def compare(
+    rows: Rows, target: tuple[str, str], attack: str, rivals: Sequence[str], settings: statistics.Settings
+) -> pd.DataFrame:
+    """Return a row for each rival and judge: the paired test on the images of ``target`` on which both attacks succeed.
+
+    The family of the Holm correction is all these rows. ``verdict`` is "ahead" where the attack is less visible with a
+    corrected p below ``LEVEL`` and a mean that agrees with the ranks, "behind" where the rival is, "level" elsewhere, and
+    "home" where one of the two optimises this judge, which is then neither tested nor counted.
+    """
+    judges = present(rows, settings.judges)
+    attacks = {entry.name: entry for entry in rows.attacks}
+    ours = _successes(rows, target, attack)
+    records = []
+    for rival in rivals:
+        theirs = _successes(rows, target, rival)
+        both = ours.index.intersection(theirs.index)
+        for metric in judges:
+            at_home = any(metric.measured in attacks[name].optimises for name in (attack, rival))
+            tested = both[:0] if at_home else both
+            result = statistics.paired(
+                ours.loc[tested, metric.column].to_numpy(), theirs.loc[tested, metric.column].to_numpy(), settings
+            )
+            records.append(
+                {
+                    "attack": attack,
+                    "rival": rival,
+                    "metric": metric.column,
+                    "n": len(both) if at_home else result.n,
+                    "difference": result.difference,
+                    "low": result.low,
+                    "high": result.high,
+                    "effect": result.effect,
+                    "p": result.p,
+                    "verdict": "home" if at_home else "",
+                }
+            )
+    frame = pd.DataFrame(records, columns=list(_COLUMNS))
+    frame["p_holm"] = statistics.holm(frame["p"].to_numpy(dtype=float))
+    sign = {metric.column: 1.0 if metric.better == "higher" else -1.0 for metric in judges}
+    tested = frame["verdict"] != "home"
+    frame.loc[tested, "verdict"] = [_side(row, sign[row["metric"]]) for _, row in frame[tested].iterrows()]
+    return frame
+
+
+def verdicts(
+    rows: Rows, target: tuple[str, str], attack: str, rivals: Sequence[str], settings: statistics.Settings
+) -> list[Verdict]:
+    """Return the verdict on an attack against each rival on a target network, by the rules of docs/judges.md."""
+    tests = compare(rows, target, attack, rivals, settings)
+    judged = _admitted(rows, target, attack)
+    noticeable = _loss_of_yardstick(rows, target) > NOTICEABLE
+    found = []
+    for rival in rivals:
+        counted = tests[(tests["rival"] == rival) & (tests["verdict"] != "home")]
+        judges = dict(zip(counted["metric"], counted["verdict"], strict=True))
+        lost = _ssim_lost(rows, target, attack, rival)
+        if not judged or FIRST not in judges or len(judges) < 2 or math.isnan(lost):
+            overall = "not judged"
+        elif _ahead(judges, "ahead", "behind", noticeable) and lost <= SSIM_LOSS:
+            overall = "ahead"
+        elif _ahead(judges, "behind", "ahead", noticeable) and -lost <= SSIM_LOSS:
+            overall = "behind"
+        else:
+            overall = "level"
+        found.append(Verdict(rival, judges, overall))
+    return found
+
+
+def _ahead(judges: Mapping[str, str], wanted: str, against: str, noticeable: bool) -> bool:
+    others = [verdict for name, verdict in judges.items() if name != FIRST]
+    first = judges[FIRST] == wanted if noticeable else judges[FIRST] != against
+    return first and against not in others and others.count(wanted) >= SHARE * len(others)
+
+
+def _side(row: pd.Series, sign: float) -> str:
+    # A winner needs ranks and a mean that point the same way, as in the table `comparison`.
+    if not row["p_holm"] < LEVEL or row["difference"] * row["effect"] <= 0:
+        return "level"
+    return "ahead" if sign * row["difference"] > 0 else "behind"
+
+
+def _successes(rows: Rows, target: tuple[str, str], attack: str) -> pd.DataFrame:
+    own = rows.of(*target, attack).set_index("index").sort_index()
+    return own[own["success"]]
+
+
+def _admitted(rows: Rows, target: tuple[str, str], attack: str) -> bool:
+    """Whether the attack succeeds on every image, within the passes that are allowed."""
+    own = rows.of(*target, attack)
+    return (
+        len(own) > 0 and bool(own["success"].all()) and bool((own[["forwards", "backwards"]] <= PASSES).all(axis=None))
+    )
+
+
+def _loss_of_yardstick(rows: Rows, target: tuple[str, str]) -> float:
+    """Return the mean loss of JOD of the plain L2 attack, infinite where there is none: then JOD has to be ahead."""
+    for attack in rows.attacks_on(*target):
+        if attack.method == YARDSTICK and FIRST in rows.frame:
+            values = _successes(rows, target, attack.name)[FIRST].to_numpy(dtype=float)
+            if not np.isnan(values).all():
+                return 10 - statistics.mean(values)
+    return math.inf
+
+
+def _ssim_lost(rows: Rows, target: tuple[str, str], attack: str, rival: str) -> float:
+    """Return by how much the attack's mean SSIM is below the rival's, on the images on which both succeed."""
+    ours, theirs = (_successes(rows, target, name)["ssim"] for name in (attack, rival))
+    both = ours.index.intersection(theirs.index)
+    return statistics.mean((theirs.loc[both] - ours.loc[both]).to_numpy(dtype=float))
