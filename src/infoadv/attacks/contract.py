@@ -1,4 +1,4 @@
-"""The contract of an attack: what it returns, where its randomness comes from, how its passes are counted."""
+"""The contract of an attack: what it returns, where its randomness comes from, how its passes count, how it leaves a model."""
 
 from __future__ import annotations
 
@@ -117,3 +117,21 @@ class CountingModel(nn.Module):
 
             logits.register_hook(count)
         return logits
+
+
+@contextmanager
+def as_found(model: nn.Module) -> Iterator[None]:
+    """Bring ``model`` into eval mode without gradients of its parameters; afterwards every module is as it was."""
+    modes = {module: module.training for module in model.modules()}
+    taking = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval()
+    for parameter in taking:
+        parameter.requires_grad_(False)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        for parameter in taking:
+            parameter.requires_grad_(True)
+        for module, training in modes.items():
+            module.training = training
