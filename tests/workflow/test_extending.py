@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 import yaml
 
-from helpers import ROOT, pipeline, recipes
+from helpers import ROOT, pipeline, recipes, shared
 
 pytestmark = pytest.mark.workflow
 
@@ -55,10 +56,14 @@ def planned(folder):
     return {(rule, "".join(re.findall(r"wildcards: .*attack=(\w+)", body))) for rule, body in blocks}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def project(tmp_path_factory):
-    """Return a folder in which every recipe was followed and everything has been made."""
-    folder = tmp_path_factory.mktemp("project")
+    """Return a folder in which every recipe was followed and everything has been made, to be read."""
+    return shared.once(tmp_path_factory, "project", follow)
+
+
+def follow(folder):
+    """Follow every recipe in ``folder`` and make everything."""
     for recipe in recipes.recipes():
         infoadv(folder, *recipe.command)
     for example in recipes.examples():
@@ -71,7 +76,6 @@ def project(tmp_path_factory):
     (folder / "config.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
     infoadv(folder, "check", "config.yaml")
     succeed(folder, *TARGETS)
-    return folder
 
 
 def test_every_recipe_and_every_example_runs(project):
@@ -109,15 +113,14 @@ def test_status_knows_the_folder_of_the_run(project):
         ("tables/my_table.py", {("table_my_table", "")}),
     ],
 )
-def test_an_edit_of_a_file_makes_again_what_uses_it_and_no_more(project, name, expected):
-    path = project / "plugins" / name
+def test_an_edit_of_a_file_makes_again_what_uses_it_and_no_more(project, tmp_path, name, expected):
+    folder = shutil.copytree(project, tmp_path / "project")
+    path = folder / "plugins" / name
     before = path.read_text()
     path.write_text(before + "# edited\n")
-    try:
-        assert planned(project) == expected
-    finally:
-        path.write_text(before)
-    assert planned(project) == set()
+    assert planned(folder) == expected
+    path.write_text(before)
+    assert planned(folder) == set()
 
 
 def test_captions_stand_beside_a_figure_or_in_its_docstring(project):
