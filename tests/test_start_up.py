@@ -36,7 +36,8 @@ LIGHT = {"numpy", "safetensors", "jsonschema", "yaml", "jinja2"}
         (["options"], HEAVY),
         (["status"], HEAVY),
     ],
-    ids=" ".join,
+    # In the same words in every process of the tests, which a set is not.
+    ids=lambda value: " ".join(sorted(value) if isinstance(value, set) else value),
 )
 def test_a_command_that_computes_nothing_imports_nothing_heavy(arguments, without):
     program = (
