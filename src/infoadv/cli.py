@@ -85,12 +85,8 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 def _data(arguments: argparse.Namespace) -> None:
     from infoadv import data
-    from infoadv.registry import plugins
 
-    options = dict(arguments.spec)
-    source = options.pop("source")
-    root = Path(arguments.root) if arguments.root else None
-    data.save(arguments.out, plugins.load("data", source)(root, **options), arguments.spec)
+    data.make(arguments.out, arguments.spec, Path(arguments.root) if arguments.root else None)
 
 
 def _train(arguments: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
@@ -44,9 +45,8 @@ def arrays(shape=(8, 9), count=6, classes=3, **changed):
 
 def stored(path, **changed):
     """Write an .npz, take it through the source and the artefact, and return the data set that comes back."""
-    np.savez(path / "mine.npz", **arrays(**changed))
-    dataset = npz(None, path=str(path / "mine.npz"))
-    data.save(path / "mine.safetensors", dataset, {"source": "npz"})
+    np.savez(path / "users.npz", **arrays(**changed))
+    data.make(path / "mine.safetensors", {"source": "npz", "path": str(path / "users.npz")}, None)
     return data.load(path / "mine.safetensors")[0]
 
 
@@ -135,7 +135,9 @@ BAD = {
         {"y_test": np.array([0, 1, 2, 3, 0, 1])},
         ["y_test holds labels 0 to 3", "there are 3 classes"],
     ),
-    "negative label": ({"y_train": np.array([0, 1, 2, -1, 0, 1])}, ["y_train holds labels -1 to 2"]),
+    "negative label": ({"y_train": np.array([0, 1, 2, -1, 0, 1])}, ["y_train holds the negative label -1", "from 0"]),
+    "negative label to test": ({"y_test": np.array([0, 1, 2, -7, 0, 1])}, ["y_test holds the negative label -7"]),
+    "negative labels alone": ({"y_train": np.full(6, -1)}, ["y_train holds the negative label -1"]),
     "too few labels": ({"y_train": np.array([0, 1, 2])}, ["y_train has shape (3,)", "6 images"]),
     "no test images": ({"x_test": np.zeros((0, 8, 9), np.uint8)}, ["x_test is empty"]),
     "no labels": ({"y_test": np.zeros(0, np.int64)}, ["y_test is int64 (0,)"]),
@@ -151,8 +153,13 @@ def test_npz_that_cannot_be_used(tmp_path, name):
     changed, parts = BAD[name]
     with pytest.raises(DataError) as caught:
         stored(tmp_path, **changed)
-    one_line(caught, "npz", *parts)
+    one_line(caught, "data set mine: ", "users.npz: ", *parts)
     assert not (tmp_path / "mine.safetensors").exists()
+
+
+def test_a_negative_label_of_any_source(small_digits):
+    with pytest.raises(DataError, match="mine: y_test holds the negative label -1; number the classes from 0"):
+        data.check(dataclasses.replace(small_digits, y_test=small_digits.y_test - 1), "mine")
 
 
 def test_npz_lacks_arrays(tmp_path):

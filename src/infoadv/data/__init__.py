@@ -15,6 +15,7 @@ import numpy as np
 
 from infoadv import artifacts
 from infoadv.execution.errors import InfoadvError
+from infoadv.registry import plugins
 
 
 class DataError(InfoadvError):
@@ -63,7 +64,9 @@ def check(dataset: Dataset, name: str) -> None:
             )
         if not np.issubdtype(labels.dtype, np.integer):
             raise DataError(f"{name}: y_{part} is {labels.dtype}; give integer labels.")
-        if labels.min() < 0 or labels.max() >= dataset.classes:
+        if labels.min() < 0:
+            raise DataError(f"{name}: y_{part} holds the negative label {labels.min()}; number the classes from 0.")
+        if labels.max() >= dataset.classes:
             raise DataError(
                 f"{name}: y_{part} holds labels {labels.min()} to {labels.max()}, there are {dataset.classes} classes "
                 f"(0 to {dataset.classes - 1}); correct the labels or class_names."
@@ -72,9 +75,23 @@ def check(dataset: Dataset, name: str) -> None:
         raise DataError(f"{name}: {dataset.classes} class; an attack needs at least two.")
 
 
+def make(path: str | Path, specification: dict[str, Any], root: Path | None) -> None:
+    """Read the data set of a specification, ``source`` and its options, and write it as an artefact of kind ``data``.
+
+    The artefact is named after the data set. Raises ``DataError``, which names the data set and the file at fault.
+    """
+    options = dict(specification)
+    source = plugins.load("data", options.pop("source"))
+    try:
+        dataset = source(root, **options)
+    except DataError as error:
+        raise DataError(f"data set {Path(path).stem}: {error}") from error
+    save(path, dataset, specification)
+
+
 def save(path: str | Path, dataset: Dataset, specification: dict[str, Any]) -> None:
     """Check a data set and write it as an artefact of kind ``data``."""
-    check(dataset, specification.get("source", str(path)))
+    check(dataset, f"data set {Path(path).stem}: {specification.get('path', specification['source'])}")
     tensors = {part: getattr(dataset, part) for part in ("x_train", "x_test")}
     tensors |= {part: getattr(dataset, part).astype(np.int64) for part in ("y_train", "y_test")}
     header = artifacts.provenance("data", specification, class_names=list(dataset.class_names))

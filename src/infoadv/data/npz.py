@@ -89,6 +89,8 @@ def npz(root: Path | None, *, path: str, class_names: list[str] | None = None) -
             raise DataError(
                 f"{path}: {part} is {arrays[part].dtype} {arrays[part].shape}; give integer labels, one an image."
             )
+        if arrays[part].min() < 0:
+            raise DataError(f"{path}: {part} holds the negative label {arrays[part].min()}; number the classes from 0.")
     largest = int(arrays["y_train"].max())
     if class_names is None and largest >= len(arrays["y_train"]):
         raise DataError(

@@ -88,17 +88,32 @@ def resized(architecture: str, options: dict[str, Any], widths: Sequence[int]) -
 
 
 def from_factory(path: str, options: dict[str, Any]) -> nn.Module:
-    """Build a user's own model: call ``module:function`` with ``options``. This runs the user's code, and says so."""
+    """Build a user's own model: call ``module:function`` with ``options``. This runs the user's code, and says so.
+
+    The model is called with images in the layout that torch gives new tensors, whatever layout they come in: code of a
+    user's may depend on it (``x.view(len(x), -1)``). Raises ``ModelError``, also for whatever the function raises.
+    """
     try:
         model = factories.call(path, options)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except Exception as error:
+        where = factories.origin(error)
+        detail = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"model factory {path!r} cannot be called ({error}); give 'package.module:function', importable from the "
-            "working directory or PYTHONPATH, that accepts the given options."
+            f"model factory {path!r} cannot be called ({type(error).__name__}{f' in {where}' if where else ''}: {detail}); "
+            "give 'package.module:function', importable from the working directory or PYTHONPATH, that accepts the given "
+            "options."
         ) from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"model factory {path!r} returned {type(model).__name__}; it must return a torch.nn.Module.")
+    model.register_forward_pre_hook(_in_default_layout)
     return model
+
+
+def _in_default_layout(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Bring the images that a model is called with into the default layout; a hook, so that its weights keep their names."""
+    images, *others = inputs
+    # Not contiguous(): the strides of one channel fit both layouts, and it returns the channels-last ones as they are.
+    return images.flatten(1).view(images.shape), *others
 
 
 def set_weights(model: nn.Module, tensors: dict[str, np.ndarray], path: str | Path) -> None:
@@ -178,7 +193,8 @@ def _untrained(header: dict[str, Any], tensors: Mapping[str, np.ndarray], prefix
             raise ModelError(
                 f"weights do not fit the model ({name} of shape {size}, which is {found}); remove it or correct the options."
             )
-    return build(*arguments)
+    # Channels-last convolutions are the faster ones on both CPU and GPU.
+    return build(*arguments).to(memory_format=torch.channels_last)
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Module, dict[str, Any]]:
@@ -201,8 +217,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Modul
         ) from error
     set_weights(model, tensors, path)
     model.requires_grad_(False)
-    # Channels-last convolutions are the faster ones on both CPU and GPU.
-    return model.to(device=device, memory_format=torch.channels_last).eval(), header  # type: ignore[call-overload]
+    return model.to(device).eval(), header
 
 
 def check_logits(model: nn.Module, images: Tensor, classes: int, name: str | Path) -> Tensor:
@@ -210,10 +225,13 @@ def check_logits(model: nn.Module, images: Tensor, classes: int, name: str | Pat
     try:
         with torch.no_grad():
             logits = model(images)
-    except RuntimeError as error:
-        detail = " ".join(str(error).split())[:300]
+    except Exception as error:
+        # A user's network raises what it likes.
+        where = factories.origin(error)
+        detail = f"{type(error).__name__}{f' in {where}' if where else ''}: {' '.join(str(error).split())[:300]}"
         raise ModelError(
-            f"{name}: cannot take images of shape {tuple(images.shape[1:])} ({detail}); correct the model's options."
+            f"{name}: cannot take images of shape {tuple(images.shape[1:])} ({detail}); correct the model's options, or "
+            "the code of its factory."
         ) from error
     if not isinstance(logits, Tensor) or logits.shape != (len(images), classes):
         returned = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
