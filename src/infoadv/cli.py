@@ -55,6 +55,13 @@ def _named_file(text: str) -> tuple[str, str]:
     return name, path
 
 
+def _replacement(text: str) -> tuple[str, str]:
+    old, separator, new = text.partition("=")
+    if not (old and separator):
+        raise argparse.ArgumentTypeError(f"{text!r} is not OLD=NEW")
+    return old, new
+
+
 def _prepared_device(arguments: argparse.Namespace) -> str:
     from infoadv.execution import device
 
@@ -168,6 +175,25 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     from infoadv.stages import calibrate
 
     calibrate.run(arguments.spec, seed=arguments.seed, out=arguments.out)
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    from infoadv.models import converting
+
+    kind = "factory" if arguments.factory else "architecture"
+    if kind == "architecture" and not (arguments.shape and arguments.classes):
+        raise InfoadvError("--architecture needs --shape C H W and --classes N: the data set that the network is for.")
+    text = converting.run(
+        arguments.checkpoint,
+        {kind: getattr(arguments, kind), "options": arguments.options},
+        arguments.out,
+        shape=arguments.shape or (),
+        classes=arguments.classes or 0,
+        key=arguments.key,
+        renames=arguments.rename,
+        dropped=arguments.drop,
+    )
+    print(text, file=sys.stderr)
 
 
 def _table(arguments: argparse.Namespace) -> None:
@@ -386,6 +412,37 @@ def _parser() -> argparse.ArgumentParser:
     computing(sub)
     sub.add_argument("--checkpoint", required=True, help="file from which a killed job goes on; removed at the end")
     sub.add_argument("--out", required=True, help="model artefact to write")
+
+    sub = command(
+        "convert",
+        _convert,
+        "turn a checkpoint (.pt, .pth) into weights (.safetensors) that fit a network",
+        "infoadv convert lenet5.pth --factory my_package.models:lenet5 --out lenet5.safetensors",
+    )
+    sub.add_argument("checkpoint", help="state dict, or a dictionary that holds one; .pt, .pth or .safetensors")
+    network = sub.add_mutually_exclusive_group(required=True)
+    network.add_argument(
+        "--factory", metavar="MODULE:FUNCTION", help="your function that builds the network; it is called"
+    )
+    network.add_argument("--architecture", metavar="NAME", help="an architecture of config/README.md instead")
+    sub.add_argument(
+        "--options", type=_specification, default={}, metavar="JSON", help="options of either (default {})"
+    )
+    sub.add_argument(
+        "--shape", type=_positive, nargs=3, metavar=("C", "H", "W"), help="with --architecture: of an image"
+    )
+    sub.add_argument("--classes", type=_positive, metavar="N", help="with --architecture: how many classes")
+    sub.add_argument("--key", help="key of the state dict, where the checkpoint holds several")
+    sub.add_argument(
+        "--rename",
+        type=_replacement,
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="prefix of names, and what stands there in the network; once for each",
+    )
+    sub.add_argument("--drop", action="append", default=[], metavar="PREFIX", help="leave out tensors of this prefix")
+    sub.add_argument("--out", required=True, help="weights to write, .safetensors")
 
     sub = command(
         "attack",

@@ -70,8 +70,55 @@ def build(
     std: Sequence[float],
 ) -> nn.Module:
     """Build a named architecture for images of ``shape`` (C, H, W), with its normalisation, untrained."""
-    network = plugins.load("models", architecture)(tuple(shape), classes, **options)
-    return Normalized(network, mean, std)
+    return Normalized(plugins.load("models", architecture)(tuple(shape), classes, **options), mean, std)
+
+
+def bare(specification: Mapping[str, Any], shape: Sequence[int], classes: int) -> nn.Module:
+    """Build the network of a specification with weights of its own, by ``factory`` or ``architecture``, without either.
+
+    What it returns has no normalisation but the network's own: its names are those of the weights.
+    """
+    if "factory" in specification:
+        return from_factory(specification["factory"], specification.get("options", {}))
+    build_network = plugins.load("models", specification["architecture"])
+    return build_network(tuple(shape), classes, **specification.get("options", {}))
+
+
+def with_weights(
+    specification: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray],
+    path: str | Path,
+    shape: Sequence[int],
+    classes: int,
+) -> nn.Module:
+    """Build the network of a specification with ``weights``, whose ``tensors`` are from ``path``, and its normalisation.
+
+    A network of an architecture is normalised by what the specification says, by nothing (mean 0, standard deviation 1)
+    where it says nothing; one of a factory only where it says so.
+    """
+    network = bare(specification, shape, classes)
+    set_weights(network, tensors, path)
+    given = normalisation(specification, shape[0])
+    if given is None and "factory" in specification:
+        return network
+    whole = Normalized(network, *(given or ([0.0] * shape[0], [1.0] * shape[0])))
+    return whole if "factory" in specification else whole.to(memory_format=torch.channels_last)
+
+
+def normalisation(specification: Mapping[str, Any], channels: int) -> tuple[list[float], list[float]] | None:
+    """Return ``mean`` and ``std`` of a specification, a number for each channel; None where it has none."""
+    if "mean" not in specification:
+        return None
+    found = []
+    for key in ("mean", "std"):
+        value = specification[key]
+        values = list(value) if isinstance(value, list) else [value] * channels
+        if len(values) != channels:
+            raise ModelError(
+                f"{key}: {len(values)} values, the images have {channels} channels; give one value or {channels}."
+            )
+        found.append([float(number) for number in values])
+    return found[0], found[1]
 
 
 def resized(architecture: str, options: dict[str, Any], widths: Sequence[int]) -> dict[str, Any]:
@@ -116,7 +163,7 @@ def _in_default_layout(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, 
     return images.flatten(1).view(images.shape), *others
 
 
-def set_weights(model: nn.Module, tensors: dict[str, np.ndarray], path: str | Path) -> None:
+def set_weights(model: nn.Module, tensors: Mapping[str, np.ndarray], path: str | Path) -> None:
     """Load named arrays into ``model``; every name and shape must match."""
     try:
         model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
@@ -180,7 +227,9 @@ def _untrained(header: dict[str, Any], tensors: Mapping[str, np.ndarray], prefix
                 f"holds a network that is built by calling {path!r}, which is code; if you trust that code, set "
                 f"{factories.ALLOWED}={path}."
             )
-        return from_factory(path, specification.get("options", {}))
+        network = from_factory(path, specification.get("options", {}))
+        given = normalisation(specification, header["dataset_shape"][0]) if "mean" in specification else None
+        return network if given is None else Normalized(network, *given)
     options, shape, classes = _checked(specification, header)
     channels = [0.0] * shape[0]
     arguments = (specification["architecture"], options, shape, classes, channels, channels)

@@ -47,6 +47,12 @@ def _check_others(specification: Mapping[str, Any], given: Mapping[str, Any]) ->
         )
 
 
+def _moments(images: np.ndarray) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of each channel of uint8 ``images`` (N, C, H, W), in [0, 1]."""
+    pixels = images.astype(np.float32) / 255
+    return pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).tolist()
+
+
 def _begin(
     specification: dict[str, Any],
     dataset: data.Dataset,
@@ -58,9 +64,7 @@ def _begin(
     """Return the network that training begins from, and what the artefact says of it."""
     architecture, options, training = (specification[key] for key in ("architecture", "options", "training"))
     about: dict[str, Any] = {}
-    pixels = dataset.x_train.astype(np.float32) / 255
-    mean, std = pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).tolist()
-    del pixels
+    mean, std = models.normalisation(specification, dataset.shape[0]) or _moments(dataset.x_train)
 
     def built(chosen: dict[str, Any], weights: nn.Module | None = None) -> nn.Module:
         model = models.build(architecture, chosen, dataset.shape, dataset.classes, mean, std)
@@ -118,8 +122,8 @@ def run(
     teacher: str | Path | None = None,
     members: Mapping[str, str | Path] | None = None,
 ) -> None:
-    """Make a model artefact: train ``specification["architecture"]``, or take a user's ``factory`` and ``weights``, or
-    join ``members``.
+    """Make a model artefact: train ``specification["architecture"]``, or take a user's ``weights`` for it or for a
+    ``factory``, or join ``members``.
 
     ``start`` and ``teacher`` are model artefacts, of the network that training begins from and of the one whose outputs
     are learnt; ``members`` are those of the ensemble, by name. Each is given if and only if the specification names it.
@@ -141,13 +145,14 @@ def run(
         model: nn.Module = models.Ensemble([network for network, _ in networks.values()])
         measured["members"] = {name: header for name, (_, header) in networks.items()}
         inputs |= {f"member {name}": path for name, path in members.items()}
-    elif "factory" in specification:
-        model = models.from_factory(specification["factory"], specification.get("options", {}))
-        models.set_weights(model, artifacts.load_foreign_tensors(specification["weights"]), specification["weights"])
-        inputs["weights"] = specification["weights"]
-        code = factories.sources(specification["factory"])
-        inputs |= {f"code {path.relative_to(Path.cwd()).as_posix()}": path for path in code}
-        model = model.to(device)
+    elif "weights" in specification:
+        path = specification["weights"]
+        tensors = artifacts.load_foreign_tensors(path)
+        model = models.with_weights(specification, tensors, path, dataset.shape, dataset.classes).to(device)
+        inputs["weights"] = path
+        if "factory" in specification:
+            code = factories.sources(specification["factory"])
+            inputs |= {f"code {file.relative_to(Path.cwd()).as_posix()}": file for file in code}
     else:
         inputs |= {role: path for role, path in (("start", start), ("teacher", teacher)) if path is not None}
         identity = artifacts.canonical_json(
