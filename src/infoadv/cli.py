@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import sys
@@ -74,20 +75,29 @@ def _prepared_device(arguments: argparse.Namespace) -> str:
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
-    from infoadv import config
+    from infoadv.config import fetchable
     from infoadv.registry import plugins
 
     if arguments.source == "lpips":
         for backbone in arguments.backbone:
             print(plugins.module("metrics", "lpips").fetch(backbone))
         return
-    if arguments.source not in config.fetchable():
+    if arguments.source not in fetchable():
         raise InfoadvError(
-            f"data source {arguments.source!r} cannot be downloaded; choose one of: {', '.join(config.fetchable())}, lpips."
+            f"data source {arguments.source!r} cannot be downloaded; choose one of: {', '.join(fetchable())}, lpips."
         )
     if arguments.root is None:
         raise InfoadvError("--root is needed: the folder to download into.")
-    plugins.module("data", arguments.source).fetch(Path(arguments.root))
+    fetch = plugins.module("data", arguments.source).fetch
+    wanted = inspect.signature(fetch).parameters
+    for key, parameter in wanted.items():
+        if (
+            parameter.kind is parameter.KEYWORD_ONLY
+            and parameter.default is parameter.empty
+            and key not in arguments.options
+        ):
+            raise InfoadvError(f"--options is needed: data source {arguments.source!r} is downloaded by {key!r}.")
+    fetch(Path(arguments.root), **{key: value for key, value in arguments.options.items() if key in wanted})
 
 
 def _data(arguments: argparse.Namespace) -> None:
@@ -372,6 +382,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--source", required=True, help="data source, or lpips")
     sub.add_argument("--root", help="folder to download a data set into")
+    sub.add_argument(
+        "--options",
+        type=_specification,
+        default={},
+        metavar="JSON",
+        help='options of the data source that say what to download, such as {"name": "FashionMNIST"} of torchvision',
+    )
     sub.add_argument(
         "--backbone", choices=("alex", "vgg", "squeeze"), nargs="+", default=["alex"], help="of LPIPS (default alex)"
     )

@@ -25,7 +25,12 @@ PASSED = {
     "training": {"smoothing", "generator"},
 }
 #: Options that have no default by their nature.
-REQUIRED = {("data", "npz", "path"), ("attacks", "gaussian_noise", "like")}
+REQUIRED = {
+    ("data", "npz", "path"),
+    ("data", "folder", "path"),
+    ("data", "torchvision", "name"),
+    ("attacks", "gaussian_noise", "like"),
+}
 #: Options without a default in the schema, whose function has None.
 ABSENT = {("data", "npz", "class_names")}
 

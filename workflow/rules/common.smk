@@ -19,7 +19,7 @@ from infoadv import config as configuration
 from infoadv.artifacts import canonical_json, checks
 from infoadv.config import outside
 from infoadv.execution import run_lock
-from infoadv.pipeline import code_inputs, layout, presentation, report_inputs
+from infoadv.pipeline import code_inputs, layout, presentation, raw_data, report_inputs
 from infoadv.pipeline import resources as need
 from infoadv.pipeline.captions import caption_file
 from infoadv.pipeline.drawings import drawings
@@ -162,22 +162,25 @@ def larger(amount):
 
 
 # --- Data ---------------------------------------------------------------------------------------------------
+def downloaded(wildcards):
+    """Return whether a data set is downloaded: where no data root is given that holds it."""
+    return settings.source(wildcards.dataset) in configuration.fetchable() and not DATA_ROOT
+
+
 def raw_inputs(wildcards):
-    """Return what a data set is made from: a user's file, the download, or nothing (a data root is no part of the result)."""
+    """Return what a data set is made from: a user's files, the download, or nothing (a data root is no part of the result)."""
     specification = settings.datasets[wildcards.dataset]
-    if "path" in specification:
-        return [specification["path"]]
-    if specification["source"] in configuration.fetchable() and not DATA_ROOT:
-        return [f"results/downloads/{specification['source']}"]
-    return []
+    if "path" not in specification:
+        folder = raw_data.download_folder(specification["source"], wildcards.dataset)
+        return folder if downloaded(wildcards) else []
+    path = specification["path"]
+    # Of a folder the digest of its files decides, a parameter of the rule.
+    return ancient(path) if Path(path).is_dir() else path
 
 
 def root_arguments(wildcards):
-    source = settings.source(wildcards.dataset)
     # A data root travels in the environment: as a parameter, moving that folder would make everything again.
-    if source not in configuration.fetchable() or DATA_ROOT:
-        return []
-    return ["--root", f"results/downloads/{source}"]
+    return ["--root", raw_inputs(wildcards)] if downloaded(wildcards) else []
 
 
 # --- Networks -----------------------------------------------------------------------------------------------

@@ -7,18 +7,25 @@ for source in configuration.fetchable():
         name:
             f"fetch_{source}"
         output:
-            directory(f"results/downloads/{source}"),
+            directory(raw_data.download_folder(source, "{dataset}")),
         log:
-            f"logs/fetch/{source}.log",
+            raw_data.download_folder(source, "{dataset}").replace("results/downloads", "logs/fetch") + ".log",
         benchmark:
-            f"results/benchmarks/fetch/{source}.tsv"
+            raw_data.download_folder(source, "{dataset}").replace("downloads", "benchmarks/fetch") + ".tsv"
         localrule: True
         conda:
             "../../environment.yml"
         params:
             source=source,
+            options=lambda wildcards: canonical_json(
+                raw_data.download_options(settings.datasets[wildcards.dataset]) if wildcards else {}
+            ),
         shell:
-            "python -m infoadv fetch" " --source {params.source:q}" " --root {output:q}" " > {log:q} 2>&1"
+            "python -m infoadv fetch"
+            " --source {params.source:q}"
+            " --options {params.options:q}"
+            " --root {output:q}"
+            " > {log:q} 2>&1"
 
 
 rule dataset:
@@ -39,6 +46,8 @@ rule dataset:
         runtime=larger(lambda wildcards: need.START),
     params:
         spec=lambda wildcards: canonical_json(settings.datasets[wildcards.dataset]),
+        # Not handed over: another one makes the data set again.
+        files=lambda wildcards: raw_data.digest(settings.datasets[wildcards.dataset]),
         root=root_arguments,
     shell:
         "python -m infoadv data"

@@ -45,9 +45,9 @@ def missing_files(settings: Config, directory: Path) -> list[str]:
         if "weights" in entry:
             named[f"models.{name}.weights"] = entry["weights"]
     found = [
-        f"{key}: {path}: no such file in {_shown(directory)}; put or link (ln -s) it there, or correct the path."
+        f"{key}: {path}: no such file or folder in {_shown(directory)}; put or link (ln -s) it there, or correct the path."
         for key, path in named.items()
-        if not (directory / path).is_file()
+        if not (directory / path).exists()
     ]
     root = settings.data_root
     if root is not None and not (directory / root).is_dir():

@@ -8,50 +8,26 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from infoadv.artifacts import file_digest
 from infoadv.data import DataError, Dataset
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "folder": {
         "path": {
-            "type": "string",
             "minLength": 1,
             "format": "path",
             "description": "folder with train/CLASS/* and test/CLASS/* (or val/), or with CLASS/* alone, which is split; "
             "a path inside the working directory (a link may point out of it)",
         },
-        "size": {
-            "anyOf": [
-                {"type": "integer", "minimum": 1, "maximum": 4096},
-                {
-                    "type": "array",
-                    "minItems": 2,
-                    "maxItems": 2,
-                    "items": {"type": "integer", "minimum": 1, "maximum": 4096},
-                },
-                {"type": "null"},
-            ],
-            "default": None,
-            "description": "pixels that pictures are brought to, of both sides or [height, width]; "
-            "without it all must have one size",
-        },
-        "fit": {
-            "enum": ["crop", "stretch"],
-            "default": "crop",
-            "description": "how: scaled to cover the size and cut to the centre, or scaled in each direction alone",
-        },
-        "channels": {"enum": [1, 3], "default": 3, "description": "1: gray, 3: RGB"},
         "test": {
-            "type": "number",
             "exclusiveMinimum": 0,
             "exclusiveMaximum": 1,
-            "default": 0.2,
             "description": "share of each class that is held out, where there are no train/ and test/",
         },
-        "split_seed": {"type": "integer", "minimum": 0, "default": 0, "description": "seed of that split"},
     }
 }
 
@@ -67,8 +43,8 @@ def folder(
     *,
     path: str,
     size: int | Sequence[int] | None = None,
-    fit: str = "crop",
-    channels: int = 3,
+    fit: Literal["crop", "stretch"] = "crop",
+    channels: Literal[1, 3] = 3,
     test: float = 0.2,
     split_seed: int = 0,
 ) -> Dataset:

@@ -186,7 +186,11 @@ def refused(path, *parts, **options):
 
 
 def test_every_broken_file_is_named(split):
-    for name, content in (("0.png", b""), ("1.png", b"<html>"), ("2.png", (split / "train/cat/2.png").read_bytes()[:200])):
+    for name, content in (
+        ("0.png", b""),
+        ("1.png", b"<html>"),
+        ("2.png", (split / "train/cat/2.png").read_bytes()[:200]),
+    ):
         (split / "train" / "cat" / name).write_bytes(content)
     refused(split, *(f"train/cat/{place}.png cannot be read as a picture" for place in range(3)), "mend or remove")
 
