@@ -62,8 +62,11 @@ def test_nothing_is_said_where_everything_is_there(raw, project):
 def test_missing_files_are_named_with_their_key_and_what_to_do(raw, project):
     (project / "nets.py").write_text("def net(): ...\n")
     raw["datasets"]["mine"] = {"source": "npz", "path": "data/mine.npz"}
-    data, weights, root = problems(with_own_network(raw) | {"data_root": "mnist"})
+    raw["datasets"]["photographs"] = {"source": "folder", "path": "theirs.txt"}
+    (project / "theirs.txt").touch()
+    data, pictures, weights, root = problems(with_own_network(raw) | {"data_root": "mnist"})
     assert data.startswith("datasets.mine.path: data/mine.npz: no such file in the working directory; put or link")
+    assert pictures.startswith("datasets.photographs.path: theirs.txt: no such folder in the working directory")
     assert weights.startswith("models.theirs.weights: theirs.safetensors: no such file")
     assert root == "data_root: mnist: no such folder; correct it, or set it to null to download."
 

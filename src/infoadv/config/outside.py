@@ -16,7 +16,7 @@ from pathlib import Path
 
 from infoadv.config.configuration import Config
 from infoadv.config.errors import suggestion
-from infoadv.config.schema import options_schema
+from infoadv.config.schema import PATHS, options_schema
 from infoadv.registry import plugins
 from infoadv.registry.source_code import bound
 
@@ -36,18 +36,18 @@ def problems(settings: Config, directory: Path) -> list[str]:
 def missing_files(settings: Config, directory: Path) -> list[str]:
     """Return what is to be said of the data sets and weights that are not there."""
     named = {
-        f"datasets.{name}.{option}": specification[option]
+        f"datasets.{name}.{option}": (specification[option], kind)
         for name, specification in settings.datasets.items()
-        for option in _paths(specification["source"])
+        for option, kind in _paths(specification["source"]).items()
         if option in specification
     }
     for name, entry in settings.values["models"].items():
         if "weights" in entry:
-            named[f"models.{name}.weights"] = entry["weights"]
+            named[f"models.{name}.weights"] = (entry["weights"], "file")
     found = [
-        f"{key}: {path}: no such file or folder in {_shown(directory)}; put or link (ln -s) it there, or correct the path."
-        for key, path in named.items()
-        if not (directory / path).exists()
+        f"{key}: {path}: no such {kind} in {_shown(directory)}; put or link (ln -s) it there, or correct the path."
+        for key, (path, kind) in named.items()
+        if not ((directory / path).is_dir() if kind == "folder" else (directory / path).is_file())
     ]
     root = settings.data_root
     if root is not None and not (directory / root).is_dir():
@@ -55,10 +55,10 @@ def missing_files(settings: Config, directory: Path) -> list[str]:
     return found
 
 
-def _paths(source: str) -> list[str]:
-    """Return the options of a data source that are paths."""
+def _paths(source: str) -> dict[str, str]:
+    """Return the options of a data source that are paths, and whether of a "file" or of a "folder"."""
     properties = options_schema("data", source)["properties"]
-    return [option for option, schema in properties.items() if schema.get("format") == "path"]
+    return {name: PATHS[schema["format"]] for name, schema in properties.items() if schema.get("format") in PATHS}
 
 
 def _shown(directory: Path) -> str:

@@ -91,13 +91,17 @@ def filled(value: Any, schema: Mapping[str, Any]) -> Any:
     return deepcopy(value)
 
 
+#: Formats of options that are paths of the user's, and what each names.
+PATHS = {"path": "file", "folder": "folder"}
+
+
 def complete_options(folder: str, name: str, given: Any, path: tuple[str, ...], what: str) -> dict[str, Any]:
     """Return the options of plugin ``name``, checked and with every default filled in."""
     require_known(name, plugins.schemas(folder), ".".join(path[:2]), what)
     schema = options_schema(folder, name)
     check(given, schema, path)
     given = {
-        key: project_path(value, ".".join((*path, key))) if schema["properties"][key].get("format") == "path" else value
+        key: project_path(value, ".".join((*path, key))) if schema["properties"][key].get("format") in PATHS else value
         for key, value in given.items()
     }
     return filled(given, schema)

@@ -72,6 +72,10 @@ SCHEMA: dict[str, dict] = {
 }
 
 
+#: They are known once they are downloaded.
+TEST_IMAGES = {"torchvision": None}
+
+
 def _parts(argument: str, train: Any, test: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return {argument: train}, {argument: test}
 

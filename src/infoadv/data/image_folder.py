@@ -19,7 +19,7 @@ SCHEMA: dict[str, dict] = {
     "folder": {
         "path": {
             "minLength": 1,
-            "format": "path",
+            "format": "folder",
             "description": "folder with train/CLASS/* and test/CLASS/* (or val/), or with CLASS/* alone, which is split; "
             "a path inside the working directory (a link may point out of it)",
         },
@@ -31,6 +31,8 @@ SCHEMA: dict[str, dict] = {
     }
 }
 
+#: They are not counted before they are read.
+TEST_IMAGES = {"folder": None}
 #: What is read as a picture: the suffixes of torchvision's ImageFolder, and GIF.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
 #: Names of the part to test with, beside train/.
