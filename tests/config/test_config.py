@@ -164,6 +164,36 @@ REFUSED = [
     ("models/e", {"members": ["standard", "e"]}, "models.e.members: e -> e goes in a circle"),
     ("models/e", {"members": ["standard", "reference"], "start": "standard"}, "models.e.start: not allowed beside"),
     ("models/e", {"members": ["standard", "reference"], "options": {"a": 1}}, "models.e.options: not allowed beside"),
+    ("models/e", {"members": ["standard", "reference"], "mean": 0, "std": 1}, "models.e.mean: not allowed beside"),
+    ("models/e", {"architecture": "resnet", "mean": 0.5}, "models.e: 'mean' and 'std' go together"),
+    ("models/e", {"architecture": "resnet", "mean": 0.5, "std": 0}, "models.e.std: 0 is not allowed; give more than 0"),
+    ("models/e", {"architecture": "resnet", "mean": [0.5] * 4, "std": 1}, "models.e.mean: [0.5, 0.5, 0.5, 0.5] is not"),
+    ("models/e", {"factory": "m:f"}, "models.e: 'factory' and 'weights' go together"),
+    (
+        "models/e",
+        {"architecture": "resnet", "weights": "../w.safetensors"},
+        "models.e.weights: '../w.safetensors' leaves the working directory",
+    ),
+    (
+        "models/e",
+        {"architecture": "resnet", "weights": "w.safetensors", "training": {"epochs": 3}},
+        "models.e.training.epochs: unknown key; allowed: pgd_epsilon",
+    ),
+    (
+        "models/e",
+        {"architecture": "resnet", "weights": "w.safetensors", "start": "standard"},
+        "models.e.start: not allowed beside 'weights'",
+    ),
+    (
+        "models/e",
+        {"architecture": "resnet", "weights": "w.safetensors", "options": {"depth": 3}},
+        "models.e.options.depth: unknown key; did you mean 'width'?",
+    ),
+    (
+        "models/e",
+        {"architecture": "small_cnn", "options": {"width": 4}, "start": "reference", "mean": 0, "std": 1},
+        "models.e.start: 'reference' has mean null, this network 0 on digits; training can only begin",
+    ),
     (
         "models/e",
         {"members": ["standard", "reference"], "training": {"epochs": 1}},
@@ -233,6 +263,24 @@ def test_a_wrong_configuration_is_refused_in_one_line(raw, path, value, message)
         Config(changed)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_networks_with_weights_or_a_normalisation_of_their_own(raw):
+    given = {"architecture": "resnet", "weights": "./w.safetensors", "mean": 0.5, "std": [0.2]}
+    settings = Config(set_key(raw, "models/e", given))
+    assert settings.models["e"]["digits"] == {
+        "architecture": "resnet",
+        "weights": "w.safetensors",
+        "options": {"width": 32},
+        "training": {"pgd_epsilon": 0.1},
+        "mean": 0.5,
+        "std": [0.2],
+    }
+    settings = Config(set_key(raw, "models/e", {"architecture": "resnet", "mean": 0.5, "std": 1}))
+    assert settings.models["e"]["digits"]["std"] == 1
+    assert settings.models["e"]["digits"]["training"]["recipe"] == "standard"
+    # What says nothing of it is specified as before: networks that are there are not made again.
+    assert not {"mean", "std"} & settings.models["standard"]["digits"].keys()
 
 
 def test_lpips_names_its_network_unless_there_is_one_alone(raw):

@@ -14,6 +14,7 @@ from infoadv.models import ModelError
 from infoadv.stages import attack as attack_stage
 from infoadv.stages import measure as measure_stage
 from infoadv.stages import train as train_stage
+from infoadv.training import COMMON
 
 LENET5 = """
 import torch
@@ -177,3 +178,84 @@ def test_the_channels_of_an_image_keep_their_places(own, digits_data):
         np.testing.assert_array_equal(seen[-1].numpy(), given.numpy())
         assert seen[-1].stride()[1:] == (256, 16, 1)
     assert set(model.state_dict()) == set(LeNet5(3).state_dict())
+
+
+# Normalisation, and weights for an architecture
+
+
+def weights_file(network):
+    from safetensors.numpy import save_file
+
+    save_file(models.weights_of(network), "own.safetensors")
+    return "own.safetensors"
+
+
+def trained(data_path, specification, out="model.safetensors", **files):
+    train_stage.run(data_path, specification, seed=0, device="cpu", checkpoint="unused", out=out, **files)
+    return models.load(out)
+
+
+def same_logits(model, expected):
+    images = torch.rand(5, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), expected(images))
+
+
+MEANS = torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1)
+
+
+def test_a_network_of_a_factory_is_normalised_where_the_specification_says_so(own, digits_data):
+    data_path = of_channels(digits_data, 3)
+    network = fitted(data_path, 3)
+    specification = {"factory": "lenets:LeNet5", "weights": weights_file(network), "options": {"channels": 3}}
+    specification |= {"training": {"epochs": 0}, "mean": [0.1, 0.2, 0.3], "std": 0.5}
+    model, header = trained(data_path, specification)
+    same_logits(model, lambda images: network((images - MEANS) / 0.5))
+    assert header["specification"]["std"] == 0.5
+    joined, _ = trained(
+        data_path, {"members": ["a", "b"]}, "joined.safetensors", members=dict.fromkeys("ab", "model.safetensors")
+    )
+    same_logits(joined, lambda images: network((images - MEANS) / 0.5).log_softmax(1))
+    with pytest.raises(ModelError, match="mean: 2 values, the images have 3 channels; give one value or 3"):
+        trained(data_path, specification | {"mean": [0, 1]})
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_an_architecture_with_weights(own, digits_data, normalised):
+    data_path = of_channels(digits_data, 3)
+    torch.manual_seed(0)
+    network = models.bare({"architecture": "small_cnn", "options": {"width": 4}}, (3, 16, 16), 10).eval()
+    specification = {"architecture": "small_cnn", "options": {"width": 4}, "weights": weights_file(network)}
+    specification |= {"training": {"epochs": 0}}
+    if normalised:
+        specification |= {"mean": [0.1, 0.2, 0.3], "std": 0.5}
+    model, header = trained(data_path, specification)
+    same_logits(model, lambda images: network((images - MEANS) / 0.5 if normalised else images))
+    assert header["inputs"]["weights"] == artifacts.file_digest("own.safetensors")
+    # Training goes on from there.
+    training = {"recipe": "standard"} | {name: option["default"] for name, option in COMMON.items()}
+    further = {key: specification[key] for key in ("architecture", "options", "mean", "std") if key in specification}
+    further |= {"training": training | {"epochs": 0}, "start": "own"}
+    again, _ = trained(data_path, further, "further.safetensors", start="model.safetensors")
+    same_logits(again, model)
+
+
+def test_weights_of_another_network_for_an_architecture(own, digits_data):
+    network = models.bare({"architecture": "small_cnn", "options": {"width": 8}}, (1, 16, 16), 10)
+    specification = {"architecture": "small_cnn", "options": {"width": 4}, "weights": weights_file(network)}
+    with pytest.raises(ModelError, match=r"own\.safetensors: weights do not fit the model"):
+        trained(digits_data, specification)
+
+
+def test_a_trained_network_is_normalised_as_the_specification_says(digits_data, tmp_path):
+    training = {"recipe": "standard"} | {name: option["default"] for name, option in COMMON.items()} | {"epochs": 0}
+    specification = {"architecture": "small_cnn", "options": {"width": 4}, "training": training}
+    for given, mean, std in (({"mean": 0.25, "std": [2]}, 0.25, 2), ({}, None, None)):
+        out = tmp_path / "model.safetensors"
+        train_stage.run(
+            digits_data, specification | given, seed=0, device="cpu", checkpoint=tmp_path / "unused", out=out
+        )
+        stored = artifacts.load_tensors(out, "model")[0]
+        dataset, _ = data.load(digits_data)
+        assert stored["mean"].item() == pytest.approx(dataset.x_train.mean() / 255 if mean is None else mean, rel=1e-5)
+        assert stored["std"].item() == pytest.approx(dataset.x_train.std() / 255 if std is None else std, rel=1e-5)

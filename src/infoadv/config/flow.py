@@ -163,7 +163,7 @@ def _check_roles(section: Mapping[str, Any], models: Models, attacks: Mapping[st
     if "untrained" in section:
         blank, full = networks[section["untrained"]], networks[model]
         same = all(blank.get(key) == full.get(key) for key in ("architecture", "factory", "options"))
-        if not same or ("architecture" in blank and blank["training"]["epochs"] > 0):
+        if not same or ("architecture" in blank and blank["training"].get("epochs") != 0):
             raise ConfigError(
                 f"flow.untrained: {section['untrained']!r} must have the architecture and options of {model!r} and "
                 "training.epochs: 0."

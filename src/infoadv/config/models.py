@@ -47,29 +47,43 @@ def _specification(name: str, entry: Mapping[str, Any], dataset: str) -> dict[st
     kinds = [key for key in ("architecture", "factory", "members") if key in entry]
     if len(kinds) != 1:
         raise ConfigError(
-            f"models.{name}: give either 'architecture' (trained here), 'factory' and 'weights' (your own), or "
-            "'members' (an ensemble)."
+            f"models.{name}: give either 'architecture' (trained here, or with 'weights'), 'factory' and 'weights' (your own), "
+            "or 'members' (an ensemble)."
         )
-    if ("factory" in entry) != ("weights" in entry):
+    if "factory" in entry and "weights" not in entry:
         raise ConfigError(f"models.{name}: 'factory' and 'weights' go together.")
-    if "architecture" in entry:
-        return _trained(name, entry, dataset)
-    foreign = ["start", "teacher", "per_dataset", *(["options"] if "members" in entry else [])]
+    if ("mean" in entry) != ("std" in entry):
+        raise ConfigError(f"models.{name}: 'mean' and 'std' go together.")
+    if kinds == ["architecture"] and "weights" not in entry:
+        return {**_trained(name, entry, dataset), **_normalisation(entry)}
+    foreign = ["start", "teacher", "per_dataset"]
+    if "members" in entry:
+        foreign += ["options", "weights", "mean", "std"]
     for key in foreign:
-        if entry.get(key):
-            raise ConfigError(f"models.{name}.{key}: not allowed beside '{kinds[0]}'; remove one of the two.")
+        if key in entry and entry[key] != {}:
+            beside = "members" if "members" in entry else "weights"
+            raise ConfigError(f"models.{name}.{key}: not allowed beside '{beside}'; remove one of the two.")
     radius = {"pgd_epsilon": common_options("training")["pgd_epsilon"]}
     schema = {"type": "object", "additionalProperties": False, "properties": radius}
     check(entry["training"], schema, ("models", name, "training"))
     training = filled(entry["training"], schema)
     if "members" in entry:
         return {"members": entry["members"], "training": training}
+    (kind,) = kinds
+    options = entry["options"]
+    if kind == "architecture":
+        options = complete_options("models", entry[kind], options, ("models", name, "options"), "architecture")
     return {
-        "factory": entry["factory"],
+        kind: entry[kind],
         "weights": project_path(entry["weights"], f"models.{name}.weights"),
-        "options": entry["options"],
+        "options": options,
         "training": training,
+        **_normalisation(entry),
     }
+
+
+def _normalisation(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: entry[key] for key in ("mean", "std") if key in entry}
 
 
 def _trained(name: str, entry: Mapping[str, Any], dataset: str) -> dict[str, Any]:
@@ -115,11 +129,11 @@ def _check_origin(models: Models, name: str, dataset: str) -> None:
         raise ConfigError(f"{path}.architecture: {own['architecture']!r} cannot be trimmed; allowed: {allowed}.")
     if "start" in own:
         first = models[own["start"]][dataset]
-        for key in ("architecture", "options"):
-            if first.get(key) != own[key]:
+        for key in ("architecture", "options", "mean", "std"):
+            if first.get(key) != own.get(key):
                 raise ConfigError(
                     f"{path}.start: {own['start']!r} has {key} {shown(first.get(key))}, this network "
-                    f"{shown(own[key])} on {dataset}; training can only begin from a network like itself."
+                    f"{shown(own.get(key))} on {dataset}; training can only begin from a network like itself."
                 )
         if own["training"]["initialization"] != "default":
             raise ConfigError(
