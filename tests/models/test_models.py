@@ -24,6 +24,7 @@ SMALL = {
     "resnet": {"width": 4},
     "fitnet4": {"stages": [[4], [4, 6], [8]], "dense": 8},
     "deep_conv": {"channels": [[4, 6], [8, 4]], "dense": 8},
+    "torchvision": {"name": "shufflenet_v2_x0_5", "stem": "small"},
 }
 
 

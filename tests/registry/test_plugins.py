@@ -29,6 +29,7 @@ REQUIRED = {
     ("data", "npz", "path"),
     ("data", "folder", "path"),
     ("data", "torchvision", "name"),
+    ("models", "torchvision", "name"),
     ("attacks", "gaussian_noise", "like"),
 }
 #: Options without a default in the schema, whose function has None.

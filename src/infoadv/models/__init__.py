@@ -8,7 +8,9 @@ file also has ``resized(options, widths) -> options`` (:func:`resized`).
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,9 +166,17 @@ def _in_default_layout(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, 
 
 
 def set_weights(model: nn.Module, tensors: Mapping[str, np.ndarray], path: str | Path) -> None:
-    """Load named arrays into ``model``; every name and shape must match."""
+    """Load named arrays into ``model``; every name and shape must match.
+
+    Only the counters of batch normalisation, which decide nothing, may lack: checkpoints of before 2018 have none.
+    """
+    own = model.state_dict()
+    state = OrderedDict((name, value) for name, value in own.items() if name.endswith("num_batches_tracked"))
+    state.update((name, torch.from_numpy(array)) for name, array in tensors.items())
+    # Which version of each layer the names are of, without which some layers refuse them.
+    state._metadata = getattr(own, "_metadata", None)  # type: ignore[attr-defined]
     try:
-        model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+        model.load_state_dict(state)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:300]
         raise ModelError(
@@ -233,7 +243,9 @@ def _untrained(header: dict[str, Any], tensors: Mapping[str, np.ndarray], prefix
     options, shape, classes = _checked(specification, header)
     channels = [0.0] * shape[0]
     arguments = (specification["architecture"], options, shape, classes, channels, channels)
-    with torch.device("meta"):
+    wanted: dict[str, tuple[int, ...]] = {}
+    # A network that computes with tensors while it is built cannot be asked without taking the memory for it.
+    with suppress(NotImplementedError), torch.device("meta"):
         wanted = {f"{prefix}{name}": tuple(value.shape) for name, value in build(*arguments).state_dict().items()}
     for name, size in wanted.items():
         # Artefacts of format 1 gave scalars (those of batch normalisation) one dimension.

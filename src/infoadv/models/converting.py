@@ -14,12 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from infoadv import artifacts
-from infoadv.models import ModelError, bare, weights_of
+from infoadv.models import ModelError, bare, set_weights, weights_of
 
 #: Names that an error lists; a wrong network can lack hundreds.
 _LISTED = 6
-#: Counter of batch normalisation that decides nothing in evaluation; checkpoints of before 2018 lack it.
-_COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True)
@@ -91,8 +89,8 @@ def convert(
     renamed = {_renamed(name, renames): tensor for name, tensor in kept.items()}
     removed, added = _prefixes(renamed, wanted)
     named = {added + name.removeprefix(removed): tensor for name, tensor in renamed.items()}
-    named |= {name: value for name, value in wanted.items() if name not in named and name.endswith(_COUNTER)}
-    missing = [f"{name} {tuple(value.shape)}" for name, value in wanted.items() if name not in named]
+    optional = {name for name in wanted if name.endswith("num_batches_tracked")}
+    missing = [f"{name} {tuple(wanted[name].shape)}" for name in wanted if name not in named.keys() | optional]
     surplus = [f"{name} {tuple(value.shape)}" for name, value in named.items() if name not in wanted]
     if missing or surplus:
         parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has {_listed(surplus)} too much"] * bool(surplus)
@@ -102,11 +100,11 @@ def convert(
     wrong = [
         f"{name} {tuple(named[name].shape)} for {tuple(value.shape)}"
         for name, value in wanted.items()
-        if named[name].shape != value.shape
+        if name in named and named[name].shape != value.shape
     ]
     if wrong:
         raise ModelError(f"{path}: has other shapes than the network: {_listed(wrong)}; correct the network's options.")
-    network.load_state_dict(named)
+    set_weights(network, {name: tensor.to(wanted[name].dtype).numpy() for name, tensor in named.items()}, path)
     return Converted(weights_of(network), removed, added)
 
 
