@@ -108,10 +108,14 @@ def test_what_the_header_says(trained_model, digits_data):
     assert header["parameters_count"] == sum(parameter.numel() for parameter in model.parameters())
 
 
+#: Recipes that train against an attack.
+ADVERSARIAL = ("fast_adversarial", "pgd_adversarial", "trades")
+
+
 @pytest.mark.parametrize("recipe", list(plugins.schemas("training")))
 def test_an_interrupted_training_goes_on_to_the_same_bytes(train, interrupt, trained_model, tmp_path, capsys, recipe):
     options = {"recipe": recipe, "epochs": 5, "width": 8, "augment": ["crop"]}
-    if recipe == "fast_adversarial":
+    if recipe in ADVERSARIAL:
         options["epsilon"] = 0.02
     elif recipe == "distillation":
         options |= {"teacher": trained_model, "temperature": 1.0}
@@ -553,36 +557,86 @@ def test_the_clean_image_lies_in_the_ball():
     assert pgd_accuracy(Step(), images, labels, CPU, 0.1, 0) == 0
 
 
-def test_adversarial_training_makes_robust(train):
-    options = {"width": 8, "epochs": 12, "pgd_epsilon": 0.1}
-    standard = artifacts.read_header(train("standard", **options))
-    robust = artifacts.read_header(train("robust", recipe="fast_adversarial", epsilon=0.1, **options))
-    assert robust["pgd_accuracy"] > standard["pgd_accuracy"] + 0.1
+@pytest.fixture(scope="module")
+def not_robust(digits_data, tmp_path_factory):
+    """Return the header of a network trained on clean images."""
+    folder = tmp_path_factory.mktemp("standard")
+    specification = toys.specification(width=8, epochs=12, pgd_epsilon=0.1)
+    out = folder / "model.safetensors"
+    train_stage.run(digits_data, specification, seed=0, device="cpu", checkpoint=folder / "unused", out=out)
+    return artifacts.read_header(out)
+
+
+@pytest.mark.parametrize(("recipe", "epsilon"), [("fast_adversarial", 0.1), ("pgd_adversarial", 0.05), ("trades", 0.1)])
+def test_adversarial_training_makes_robust(train, not_robust, recipe, epsilon):
+    robust = artifacts.read_header(train("robust", recipe=recipe, epsilon=epsilon, width=8, epochs=12, pgd_epsilon=0.1))
+    assert robust["pgd_accuracy"] > not_robust["pgd_accuracy"] + 0.1
     assert robust["clean_accuracy"] > 0.6
 
 
-def test_fast_adversarial_trains_inside_its_ball():
-    images = torch.rand(10, 1, 16, 16)
-    seen = []
+class Watched(nn.Module):
+    """Keeps what it is called with, and whether it was in training mode."""
 
-    class Watched(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.head = nn.Linear(256, 3)
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(256, 3)
+        self.seen = []
 
-        def forward(self, inputs):
-            seen.append(inputs.detach())
-            return self.head(inputs.flatten(1))
+    def forward(self, inputs):
+        self.seen.append((inputs.detach(), self.training))
+        return self.head(inputs.flatten(1))
 
-    labels = torch.arange(10) % 3
-    loss, logits = recipes.fast_adversarial(
-        Watched(), images, labels, smoothing=0.0, generator=torch.Generator().manual_seed(0), epsilon=0.05
+
+@pytest.mark.parametrize(
+    ("recipe", "attack", "last"), [("fast_adversarial", 1, 1), ("pgd_adversarial", 7, 1), ("trades", 11, 2)]
+)
+def test_an_adversarial_recipe_trains_inside_its_ball(recipe, attack, last):
+    """``attack`` calls belong to the attack, the ``last`` ones to the loss."""
+    images, labels, model = torch.rand(10, 1, 16, 16), torch.arange(10) % 3, Watched()
+    loss, logits = plugins.load("training", recipe)(
+        model, images, labels, smoothing=0.0, generator=torch.Generator().manual_seed(0), epsilon=0.05
     )
-    start, end = seen
-    for inputs in seen:
+    assert len(model.seen) == attack + last
+    for inputs, _ in model.seen:
         assert (inputs - images).abs().max() <= 0.05 + 1e-6
         assert inputs.min() >= 0
         assert inputs.max() <= 1
-    assert not torch.equal(start, end)
+    assert not torch.equal(model.seen[-2][0], model.seen[-1][0])
+    if recipe != "fast_adversarial":
+        assert [training for _, training in model.seen] == [False] * attack + [True] * last
     assert loss.requires_grad
     assert logits.shape == (10, 3)
+    loss.backward()
+    assert model.head.weight.grad.abs().sum() > 0
+
+
+def test_the_attack_of_each_recipe_raises_what_it_trains_against():
+    torch.manual_seed(0)
+    images, labels = torch.rand(20, 1, 16, 16), torch.arange(20) % 3
+    for recipe in ("pgd_adversarial", "trades"):
+        losses = []
+        for steps in (1, 20):
+            model = Watched()
+            nn.init.normal_(model.head.weight, std=0.2, generator=torch.Generator().manual_seed(1))
+            nn.init.zeros_(model.head.bias)
+            loss, _ = plugins.load("training", recipe)(
+                model,
+                images,
+                labels,
+                smoothing=0.0,
+                generator=torch.Generator().manual_seed(0),
+                epsilon=0.05,
+                steps=steps,
+                step=0.1,
+            )
+            losses.append(loss.item())
+        assert losses[1] > losses[0] + 0.1, recipe
+
+
+def test_without_weight_on_robustness_trades_is_standard_training():
+    torch.manual_seed(0)
+    images, labels, model = torch.rand(10, 1, 16, 16), torch.arange(10) % 3, Watched()
+    arguments = {"smoothing": 0.1, "generator": torch.Generator().manual_seed(0)}
+    expected, _ = recipes.standard(model, images, labels, **arguments)
+    found, _ = plugins.load("training", "trades")(model, images, labels, **arguments, beta=0.0)
+    assert found.item() == pytest.approx(expected.item())

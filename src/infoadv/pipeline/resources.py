@@ -92,8 +92,10 @@ def attack_memory(config: Config, images: int) -> int:
 
 def training_minutes(config: Config, dataset: str, model: str, data_mb: float) -> int:
     """Return the run time of a job that trains a network on a data set of ``data_mb`` megabytes and measures it."""
+    training = config.models[model][dataset]["training"]
     # Measuring it takes as long as an epoch; so does a network that was trained elsewhere.
-    return _minutes(config, (1 + config.models[model][dataset]["training"].get("epochs", 0)) * data_mb * EPOCH)
+    epochs = 1 + training.get("epochs", 0) * (1 + training.get("steps", 0))
+    return _minutes(config, epochs * data_mb * EPOCH)
 
 
 def training_memory(config: Config, data_mb: float) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -9,7 +11,6 @@ from torch.nn.functional import cross_entropy
 SCHEMA: dict[str, dict] = {
     "standard": {},
     "fast_adversarial": {
-        "epsilon": {"exclusiveMinimum": 0, "maximum": 1, "description": "L-infinity radius trained against"},
         "step": {
             "exclusiveMinimum": 0,
             "maximum": 2,
@@ -19,12 +20,24 @@ SCHEMA: dict[str, dict] = {
 }
 
 
-def linf_step(model: nn.Module, images: Tensor, labels: Tensor, delta: Tensor, epsilon: float, step: float) -> Tensor:
-    """Return ``delta`` after one signed-gradient ascent of the loss, inside the L-infinity ball and the box [0, 1]."""
+def signed_step(loss: Callable[[Tensor], Tensor], images: Tensor, delta: Tensor, epsilon: float, step: float) -> Tensor:
+    """Return ``delta`` after one signed-gradient ascent of ``loss(images + delta)``, inside the L-infinity ball and [0, 1]."""
     delta = delta.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(cross_entropy(model(images + delta).float(), labels), delta)
+    (gradient,) = torch.autograd.grad(loss(images + delta), delta)
     delta = (delta.detach() + step * gradient.sign()).clamp(-epsilon, epsilon)
     return (images + delta).clamp(0, 1) - images
+
+
+def linf_step(model: nn.Module, images: Tensor, labels: Tensor, delta: Tensor, epsilon: float, step: float) -> Tensor:
+    """Return ``delta`` after one signed-gradient ascent of the cross-entropy, inside the L-infinity ball and [0, 1]."""
+    return signed_step(lambda shifted: cross_entropy(model(shifted).float(), labels), images, delta, epsilon, step)
+
+
+def random_start(images: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
+    """Return perturbations drawn evenly from the L-infinity ball, inside [0, 1]; channels last, as networks are called."""
+    noise = torch.rand(images.shape, generator=generator).to(images.device)
+    delta = (images + (2 * noise - 1) * epsilon).clamp(0, 1) - images
+    return delta.contiguous(memory_format=torch.channels_last)
 
 
 def standard(
@@ -46,7 +59,6 @@ def fast_adversarial(
     step: float = 1.25,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy after one signed-gradient step from a random start (Wong, Rice and Kolter 2020, algorithm 3)."""
-    noise = torch.rand(images.shape, generator=generator).to(images.device)
-    delta = ((images + (2 * noise - 1) * epsilon).clamp(0, 1) - images).contiguous(memory_format=torch.channels_last)
+    delta = random_start(images, epsilon, generator)
     delta = linf_step(model, images, labels, delta, epsilon, step * epsilon)
     return standard(model, images + delta, labels, smoothing=smoothing, generator=generator)
