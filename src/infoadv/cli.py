@@ -202,6 +202,7 @@ def _convert(arguments: argparse.Namespace) -> None:
         key=arguments.key,
         renames=arguments.rename,
         dropped=arguments.drop,
+        kept=arguments.keep,
     )
     print(text, file=sys.stderr)
 
@@ -459,6 +460,13 @@ def _parser() -> argparse.ArgumentParser:
         help="prefix of names, and what stands there in the network; once for each",
     )
     sub.add_argument("--drop", action="append", default=[], metavar="PREFIX", help="leave out tensors of this prefix")
+    sub.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="PREFIX",
+        help="leave tensors of the network as it is built where the checkpoint lacks them, such as those of its normalisation",
+    )
     sub.add_argument("--out", required=True, help="weights to write, .safetensors")
 
     sub = command(

@@ -30,6 +30,7 @@ REQUIRED = {
     ("data", "folder", "path"),
     ("data", "torchvision", "name"),
     ("models", "torchvision", "name"),
+    ("models", "robustbench", "name"),
     ("attacks", "gaussian_noise", "like"),
 }
 #: Options without a default in the schema, whose function has None.

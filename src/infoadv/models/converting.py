@@ -76,26 +76,30 @@ def convert(
     *,
     renames: Sequence[tuple[str, str]] = (),
     dropped: Sequence[str] = (),
+    kept: Sequence[str] = (),
 ) -> Converted:
     """Bring a state dict to the names and types of ``network``.
 
-    ``renames`` are pairs of a prefix and what stands in its place, ``dropped`` prefixes of tensors to leave out. A prefix
-    that all names share and the network does not have, such as the ``module.`` of ``DataParallel``, is taken off, and one that
-    all names of the network have and these do not is put on. Raises ``ModelError`` that names what is missing, what is too
-    much, and what has another shape; ``path`` says where the tensors are from.
+    ``renames`` are pairs of a prefix and what stands in its place, ``dropped`` prefixes of tensors to leave out. Tensors of the
+    network with a prefix of ``kept``, such as those of its normalisation, stay as it is built where the state dict lacks them.
+    A prefix that all names share and the network does not have, such as the ``module.`` of ``DataParallel``, is taken off, and
+    one that all names of the network have and these do not is put on. Raises ``ModelError`` that names what is missing, what
+    is too much, and what has another shape; ``path`` says where the tensors are from.
     """
     wanted = network.state_dict()
-    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(tuple(dropped))}
-    renamed = {_renamed(name, renames): tensor for name, tensor in kept.items()}
+    chosen = {name: tensor for name, tensor in tensors.items() if not name.startswith(tuple(dropped))}
+    renamed = {_renamed(name, renames): tensor for name, tensor in chosen.items()}
     removed, added = _prefixes(renamed, wanted)
     named = {added + name.removeprefix(removed): tensor for name, tensor in renamed.items()}
+    named |= {name: value for name, value in wanted.items() if name.startswith(tuple(kept)) and name not in named}
     optional = {name for name in wanted if name.endswith("num_batches_tracked")}
     missing = [f"{name} {tuple(wanted[name].shape)}" for name in wanted if name not in named.keys() | optional]
     surplus = [f"{name} {tuple(value.shape)}" for name, value in named.items() if name not in wanted]
     if missing or surplus:
         parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has {_listed(surplus)} too much"] * bool(surplus)
         raise ModelError(
-            f"{path}: {'; '.join(parts)}; name another network or other options, or use --rename OLD=NEW and --drop PREFIX."
+            f"{path}: {'; '.join(parts)}; name another network or other options, or use --rename OLD=NEW, --drop PREFIX and "
+            "--keep PREFIX."
         )
     wrong = [
         f"{name} {tuple(named[name].shape)} for {tuple(value.shape)}"
@@ -118,6 +122,7 @@ def run(
     key: str | None = None,
     renames: Sequence[tuple[str, str]] = (),
     dropped: Sequence[str] = (),
+    kept: Sequence[str] = (),
 ) -> str:
     """Write the weights of ``checkpoint`` for the ``factory`` or ``architecture`` of a specification; return what was done.
 
@@ -131,7 +136,7 @@ def run(
         network = bare(specification, shape, classes)
     except TypeError as error:
         raise ModelError(f"options {specification.get('options')}: {error}; see config/README.md.") from error
-    converted = convert(tensors, network, checkpoint, renames=renames, dropped=dropped)
+    converted = convert(tensors, network, checkpoint, renames=renames, dropped=dropped, kept=kept)
     header = artifacts.provenance("weights", specification, inputs={"checkpoint": checkpoint}, libraries=("torch",))
     artifacts.save_tensors(out, converted.arrays, header)
     changes = [f"took off the prefix {converted.removed!r}"] * bool(converted.removed)
