@@ -36,7 +36,7 @@ def build(architecture, shape, classes=3, options=None, mean=0.5, std=0.25):
 
 
 def test_every_architecture_is_tested_here():
-    # RobustBench's are in a package of their own: test_from_robustbench.py.
+    # RobustBench's are in a package of their own: test_robustbench_models.py.
     assert set(SMALL) | {"robustbench"} == set(plugins.schemas("models"))
 
 
