@@ -45,9 +45,32 @@ def test_time_grows_with_images_and_steps_and_shrinks_on_a_gpu():
 
 def test_memory_grows_with_the_chunk_and_the_images():
     config, halved = paper(), paper(chunk=125)
-    assert resources.attack_memory(halved, 1000) < resources.attack_memory(config, 1000)
-    assert resources.attack_memory(config, 1000) < resources.attack_memory(config, 10_000) < 32_000
-    assert resources.attack_memory(paper(device="cpu"), 1000) < resources.attack_memory(config, 1000)
+    assert resources.attack_memory(halved, "cifar10", 1000) < resources.attack_memory(config, "cifar10", 1000)
+    assert (
+        resources.attack_memory(config, "cifar10", 1000) < resources.attack_memory(config, "cifar10", 10_000) < 32_000
+    )
+    assert resources.attack_memory(paper(device="cpu"), "cifar10", 1000) < resources.attack_memory(
+        config, "cifar10", 1000
+    )
+
+
+def test_an_attack_on_large_images_asks_for_more():
+    config = paper()
+
+    def wanted():
+        memory = resources.attack_memory(config, "cifar10", 100)
+        return memory, resources.attack_minutes(config, "cifar10", "ddn", 10_000)
+
+    before = wanted()
+    for size, more in ((None, False), (32, False), ([224, 224], True), (224, True)):
+        config.datasets["cifar10"]["size"] = size
+        after = (
+            resources.attack_memory(config, "cifar10", 100),
+            resources.attack_minutes(config, "cifar10", "ddn", 10_000),
+        )
+        assert after > before if more else after == before
+    # What resnet50 took on one image of 224 pixels, and more.
+    assert resources.attack_memory(config, "cifar10", 1) - resources.BASE > config.chunk * 120
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "paper.yaml", "reference.yaml"])
@@ -63,7 +86,8 @@ def test_every_job_of_the_configurations_asks_for_what_a_node_has(name):
     ]
     assert min(minutes) > resources.START
     assert max(minutes) < 7 * 24 * 60
-    memory = [resources.attack_memory(config, config.images), resources.training_memory(config, 185)]
+    memory = [resources.attack_memory(config, dataset, config.images) for dataset in config.datasets]
+    memory.append(resources.training_memory(config, 185))
     memory += [resources.profiles_memory(config, model) for model in config.flow.parts()]
     memory += [resources.metrics_memory(config), resources.report_memory(config)]
     assert min(memory) >= 1000

@@ -640,3 +640,28 @@ def test_without_weight_on_robustness_trades_is_standard_training():
     expected, _ = recipes.standard(model, images, labels, **arguments)
     found, _ = plugins.load("training", "trades")(model, images, labels, **arguments, beta=0.0)
     assert found.item() == pytest.approx(expected.item())
+
+
+def test_mean_and_deviation_of_many_images_need_no_copy_of_them(digits_data, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 200, (300, 3, 16, 18), dtype=np.uint8)
+    images[:, 1] //= 2
+    at_once = train_stage._moments(images)
+    monkeypatch.setattr(train_stage, "_MOMENTS_AT_ONCE", 100)
+    np.testing.assert_allclose(train_stage._moments(images), at_once, rtol=1e-5)
+
+
+def test_large_images_are_evaluated_in_smaller_batches():
+    seen = []
+
+    class Bright(nn.Module):
+        def forward(self, images):
+            seen.append(len(images))
+            return torch.stack([-images.flatten(1).mean(1) + 0.5, images.flatten(1).mean(1) - 0.5], 1)
+
+    images = np.full((45, 3, 224, 224), 40, np.uint8)
+    images[::3] = 200
+    labels = (np.arange(45) % 3 == 0).astype(np.int64)
+    assert evaluation.accuracy(Bright(), images, labels, CPU) == 1
+    assert seen == [20, 20, 5]
+    assert pgd_accuracy(Bright(), images, labels, CPU, 0.05, 0) == 1
+    assert max(seen) == 20

@@ -26,7 +26,9 @@ rule attack:
     threads: cores(settings.threads["attack"])
     resources:
         gpu=gpus,
-        mem_mb=larger(lambda wildcards: need.attack_memory(settings, images_of_job(wildcards))),
+        mem_mb=larger(
+            lambda wildcards: need.attack_memory(settings, wildcards.dataset, images_of_job(wildcards))
+        ),
         runtime=larger(
             lambda wildcards: need.attack_minutes(
                 settings, wildcards.dataset, wildcards.attack, images_of_job(wildcards)
@@ -97,7 +99,7 @@ rule gather:
         "../../environment.yml"
     threads: cores(1)
     resources:
-        mem_mb=larger(lambda wildcards: need.attack_memory(settings, settings.images)),
+        mem_mb=larger(lambda wildcards: need.attack_memory(settings, wildcards.dataset, settings.images)),
         runtime=larger(lambda wildcards: need.START),
     shell:
         "python -m infoadv gather" " --out {output:q}" " {input.shards:q}" " > {log:q} 2>&1"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
+
+#: Values of an image from which on fewer are taken at once.
+_PIXELS = 3 * 64 * 64
 
 
 def from_levels(levels: np.ndarray | Tensor, device: torch.device | str = "cpu") -> Tensor:
@@ -16,6 +22,17 @@ def from_levels(levels: np.ndarray | Tensor, device: torch.device | str = "cpu")
 def to_images(levels: np.ndarray | Tensor, device: torch.device | str = "cpu") -> Tensor:
     """Turn uint8 (N, C, H, W) into float32 in [0, 1] on ``device``, channels last: the layout that networks are called in."""
     return from_levels(levels, device).contiguous(memory_format=torch.channels_last)
+
+
+def batch_size(most: int, shape: Sequence[int]) -> int:
+    """Return how many images of ``shape`` (C, H, W) a network sees at once: ``most``, and of large ones fewer.
+
+    What the layers of a network keep grows with the pixels of an image, so from 3 x 64 x 64 on the memory stays the same.
+
+    >>> batch_size(250, (3, 32, 32)), batch_size(250, (3, 224, 224))
+    (250, 20)
+    """
+    return max(1, min(most, most * _PIXELS // math.prod(shape)))
 
 
 def on_levels(images: Tensor) -> Tensor:

@@ -38,9 +38,10 @@ ROW = 0.01
 BASE = 2000
 #: Megabytes that the libraries of CUDA add. An assumption.
 CUDA = 3000
-#: Megabytes per image of a chunk. Seen: 1 to 6 (residual network of width 32); width 64 keeps twice as much.
+#: Megabytes per image of a chunk, up to 64 pixels a side; in proportion to the pixels beyond. Seen: 1 to 6 (residual network of
+#: width 32), width 64 keeps twice as much; at 224 pixels 55 (torchvision's resnet18) and 120 (resnet50), where 196 are asked for.
 CHUNK_IMAGE = 16
-#: Megabytes per attacked image of a job. Its artefact has 0.016, of which a job holds up to three copies.
+#: Megabytes per attacked image of 32 pixels, in proportion beyond. Its artefact has 0.016, of which a job holds up to three copies.
 IMAGE = 0.05
 #: Megabytes of training per megabyte of data set. Seen: 10 on CIFAR-10 beside the 560 that every job has.
 DATA = 15
@@ -82,12 +83,21 @@ def _memory(config: Config, working: float) -> int:
 
 def attack_minutes(config: Config, dataset: str, attack: str, images: int) -> int:
     """Return the run time of a job that runs one attack on ``images`` images."""
-    return _minutes(config, images * passes(config.attacks[attack].options[dataset]) * PASS)
+    steps = passes(config.attacks[attack].options[dataset])
+    return _minutes(config, images * steps * PASS * _times(config, dataset, 64))
 
 
-def attack_memory(config: Config, images: int) -> int:
+def attack_memory(config: Config, dataset: str, images: int) -> int:
     """Return the memory of a job that attacks ``images`` images, a chunk at a time."""
-    return _memory(config, config.chunk * CHUNK_IMAGE + images * IMAGE)
+    chunk = config.chunk * CHUNK_IMAGE * _times(config, dataset, 64)
+    return _memory(config, chunk + images * IMAGE * _times(config, dataset, 32))
+
+
+def _times(config: Config, dataset: str, side: int) -> float:
+    """Return how many times more pixels an image has than one of ``side`` x ``side``, at least 1, if its ``size`` is known."""
+    size = config.datasets[dataset].get("size") or side
+    height, width = size if isinstance(size, list) else (size, size)
+    return max(1.0, height * width / side**2)
 
 
 def training_minutes(config: Config, dataset: str, model: str, data_mb: float) -> int:

@@ -17,7 +17,7 @@ from infoadv.artifacts import shards
 from infoadv.attacks import AttackError, CountingModel, harness
 from infoadv.attacks.smaller_batches import in_pieces
 from infoadv.execution.progress import Progress, clear_line
-from infoadv.numerics.pixels import to_images, to_levels
+from infoadv.numerics.pixels import batch_size, to_images, to_levels
 from infoadv.pipeline import code_inputs
 from infoadv.registry import plugins
 
@@ -33,8 +33,9 @@ def select(
     """
     order = np.random.default_rng(seed).permutation(len(dataset.x_test))
     chosen: list[int] = []
-    for start in range(0, len(order), _SELECT_BATCH):
-        indices = order[start : start + _SELECT_BATCH]
+    size = batch_size(_SELECT_BATCH, dataset.shape)
+    for start in range(0, len(order), size):
+        indices = order[start : start + size]
         logits = models.check_logits(model, to_images(dataset.x_test[indices], device), dataset.classes, name)
         correct = logits.argmax(1).cpu().numpy() == dataset.y_test[indices]
         chosen.extend(indices[correct].tolist())

@@ -19,6 +19,8 @@ from infoadv.training import COMMON, TrainingError, loop
 from infoadv.training.evaluation import PGD_IMAGES, accuracy, pgd_accuracy
 from infoadv.training.initialization import lsuv
 
+#: Values of training images whose moments are taken of all at once, as 32-bit numbers: three times a gigabyte.
+_MOMENTS_AT_ONCE = 1 << 28
 #: Training images on which LSUV measures the variances.
 INITIALIZATION_IMAGES = 512
 
@@ -49,8 +51,21 @@ def _check_others(specification: Mapping[str, Any], given: Mapping[str, Any]) ->
 
 def _moments(images: np.ndarray) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of each channel of uint8 ``images`` (N, C, H, W), in [0, 1]."""
+    if images.size > _MOMENTS_AT_ONCE:
+        return _moments_of_counts(images)
     pixels = images.astype(np.float32) / 255
     return pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3)).tolist()
+
+
+def _moments_of_counts(images: np.ndarray) -> tuple[list[float], list[float]]:
+    """Return the same moments, but for rounding, from how often each of the 256 values occurs: without a copy of the images."""
+    levels = np.arange(256) / 255
+    mean, std = [], []
+    for channel in range(images.shape[1]):
+        counts = sum(np.bincount(image[channel].ravel(), minlength=256) for image in images)
+        mean.append(float(np.average(levels, weights=counts)))
+        std.append(float(np.average((levels - mean[-1]) ** 2, weights=counts)) ** 0.5)
+    return mean, std
 
 
 def _begin(
