@@ -298,7 +298,7 @@ def test_the_status_counts_shards_that_are_done(attack, tmp_path):
 
 def test_a_killed_shard_goes_on_to_the_same_bytes(digits_data, trained_model, tmp_path):
     # Slow enough to be killed between its chunks.
-    specification = {"name": "cw", "method": "cw_l2", "options": {"steps": 60, "binary_search_steps": 4}}
+    specification = {"name": "cw", "method": "cw_l2", "options": {"steps": 30, "binary_search_steps": 4}}
     resume = tmp_path / "resume.safetensors"
 
     def command(number, *more):

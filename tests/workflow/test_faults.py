@@ -53,16 +53,10 @@ def failed(tree, *targets):
     return " ".join((done.stdout + done.stderr).split())
 
 
-def leave_an_attack_to_do(tree):
-    """Remove an attack and what is made from it; Snakemake does not make again what nothing needs."""
-    for name in (NOISE, "results/metrics/digits/standard/noise.parquet", "results/tables/quality.csv"):
-        (tree / name).unlink()
-
-
 def started_with_an_attack(tree, sessions):
-    """Start a run in which one attack is left to do; return it and its job when that is there."""
-    leave_an_attack_to_do(tree)
-    process = small_run.start(tree)
+    """Start a run in which one attack is left to do, and nothing after it; return it and its job when that is there."""
+    (tree / NOISE).unlink()
+    process = small_run.start(tree, NOISE)
     sessions.append(process.pid)
     small_run.wait_until(lambda: small_run.stages(process.pid) or process.poll() is not None, "the attack")
     [(job, stage)] = small_run.stages(process.pid).items()
@@ -79,14 +73,14 @@ def test_of_two_runs_in_one_folder_the_second_stops_and_an_orphan_changes_nothin
     first, job = started_with_an_attack(tree, sessions)
     os.kill(job, signal.SIGSTOP)
     before = times(tree)
-    output = failed(tree)
+    output = failed(tree, NOISE)
     assert f"{tree}: another run is at work in this folder (process {first.pid} on" in output
     assert "wait until it has ended, or give this run a folder of its own with --directory" in output
     assert times(tree) == before
     # Its job lives on, stopped, and goes on when the next run is through.
     first.kill()
     first.wait()
-    small_run.succeed(tree)
+    small_run.succeed(tree, NOISE)
     assert job in small_run.stages(first.pid)
     after = times(tree)
     os.kill(job, signal.SIGCONT)
@@ -102,7 +96,7 @@ def test_out_of_memory_in_a_job(tree, expected, sessions):
     log = max((tree / ".snakemake" / "log").iterdir())
     assert "Error in rule attack" in log.read_text()
     assert not (tree / NOISE).exists()
-    small_run.succeed(tree)
+    small_run.succeed(tree, NOISE)
     small_run.check_same(tree, expected)
 
 
@@ -151,12 +145,12 @@ def test_artefacts_in_the_place_of_others_and_damaged_ones_enter_no_table(tree, 
 
 
 def test_a_clock_that_was_set_back(tree, expected):
-    leave_an_attack_to_do(tree)
+    (tree / NOISE).unlink()
     dated = [path for path in (tree / "results").rglob("*") if path.is_file()]
     for path in dated:
         os.utime(path, (time.time() + DAY,) * 2)
-    assert "is dated in the future; if the clock was set back" in failed(tree)
+    assert "is dated in the future; if the clock was set back" in failed(tree, NOISE)
     for path in dated:
         path.touch()
-    small_run.succeed(tree)
+    small_run.succeed(tree, NOISE)
     small_run.check_same(tree, expected)
