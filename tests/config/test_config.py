@@ -65,7 +65,7 @@ def test_embedded_default_runs_every_family_on_two_networks_without_network():
     # A floor for JOD, whose steps take a second an image on a CPU.
     floors = {"jod_descent"}
     assert methods == set(plugins.schemas("attacks")) - adv_lib - recipes - floors
-    # Three judges take as long as all other metrics together; config/paper.yaml has them.
+    # Three judges take longer than all other metrics together; config/paper.yaml has them.
     assert set(plugins.schemas("metrics")) - set(checked.metrics) == {"jod", "flip", "fsim"}
     assert {"jod", "flip", "fsim", "mdsi", "dss"} <= set(config.load(ROOT / "config" / "paper.yaml").metrics)
     assert checked.metrics["lpips"]["backbone"] == "reference"

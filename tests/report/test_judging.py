@@ -136,7 +136,7 @@ def test_the_family_is_all_rivals_and_judges_of_a_network(tmp_path: Path) -> Non
 
 def test_tables_report_the_two_roles_apart(tmp_path: Path) -> None:
     paths = [artefact(tmp_path, name, place, ALL if place else {}) for place, name in enumerate(("a", "b", "c"))]
-    for name in ("comparison", "ranking"):
+    for name in ("comparison", "quality", "ranking"):
         tables.write(name, paths, specification("a", "b", "c"), tmp_path)
     comparison = pd.read_csv(tmp_path / "comparison.csv")
     assert set(comparison.loc[comparison["role"] == "judge", "metric"]) == set(LEVELS)
@@ -147,10 +147,15 @@ def test_tables_report_the_two_roles_apart(tmp_path: Path) -> None:
     ranking = pd.read_csv(tmp_path / "ranking.csv")
     assert ranking.groupby("role", sort=False).size().to_dict() == {"metric": 3, "judge": 3}
     assert ranking.set_index("role").loc["judge", [f"rank_{name}" for name in LEVELS]].notna().all(axis=None)
-    for name in ("comparison", "ranking"):
-        text = (tmp_path / f"{name}.md").read_text()
-        assert "no attack was tuned on them" in text
-        assert text.index("SSIM") < text.index("no attack was tuned on them") or name == "ranking"
+    for name in ("comparison", "quality", "ranking"):
+        assert "no attack was tuned on them" in (tmp_path / f"{name}.md").read_text()
+        captions = [line for line in (tmp_path / f"{name}.tex").read_text().splitlines() if "caption" in line]
+        # The judges have tables of their own, which say how they looked.
+        assert sum("no attack was tuned on them" in caption for caption in captions) == 1
+        assert len(captions) > 1
+    heads = [line for line in (tmp_path / "quality.md").read_text().splitlines() if line.startswith("| Attack")]
+    assert ["JOD" in head for head in heads] == [False, False, True]
+    assert "SSIM" not in heads[2]
 
 
 def test_any_metric_can_judge(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from infoadv.report import statistics
+from infoadv.report import judging, statistics
 from infoadv.report.columns import Metric
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex, tex_arrow
 from infoadv.report.rows import Rows, load
@@ -25,8 +25,9 @@ _LEADING = ("dataset", "model", "attack", "estimator", "n", "asr_float", "asr")
 def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     """Return the table from metric artefacts; see :func:`infoadv.report.tables.write`."""
     rows = load(inputs, specification)
-    frame = _frame(rows, statistics.Settings.of(specification))
-    return Table(frame, _markdown(rows, frame), _latex(rows, frame))
+    settings = statistics.Settings.of(specification)
+    frame, judges = _frame(rows, settings), judging.present(rows, settings.judges)
+    return Table(frame, _markdown(rows, frame, judges), _latex(rows, frame, judges))
 
 
 def _frame(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
@@ -69,14 +70,20 @@ def _frame(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
     return pd.DataFrame(records, columns=columns)
 
 
-def _groups(rows: Rows, frame: pd.DataFrame) -> list[tuple[str, list[str]]]:
-    """Split the columns into two tables that a page can hold; a metric without a single value is left out."""
+def _groups(rows: Rows, frame: pd.DataFrame, judges: Sequence[Metric]) -> list[tuple[str, list[str], str]]:
+    """Split the columns into tables that a page can hold, judges apart; a metric without a single value is left out.
+
+    Each is a title, columns, and what its caption has to say beside that of all.
+    """
     shown = [metric for metric in rows.metrics if frame[metric.column].notna().any()]
-    distance = [metric.column for metric in shown if metric.group == "distance"]
-    similarity = [metric.column for metric in shown if metric.group != "distance"]
+    others = [metric for metric in shown if metric not in judges]
+    distance = [metric.column for metric in others if metric.group == "distance"]
+    similarity = [metric.column for metric in others if metric.group != "distance"]
+    asked = [metric for metric in judges if metric in shown]
     return [
-        ("Success, distance and cost", ["asr_float", "asr", "l2_median", *distance, "forwards", "backwards"]),
-        ("Similarity and information", similarity),
+        ("Success, distance and cost", ["asr_float", "asr", "l2_median", *distance, "forwards", "backwards"], ""),
+        ("Similarity and information", similarity, ""),
+        ("Judges", [metric.column for metric in asked], judging.note(asked)),
     ]
 
 
@@ -142,33 +149,34 @@ def _note(rows: Rows) -> str:
     return " Control: over all images on which the compared attacks succeed, whatever its own success."
 
 
-def _markdown(rows: Rows, frame: pd.DataFrame) -> str:
+def _markdown(rows: Rows, frame: pd.DataFrame, judges: Sequence[Metric]) -> str:
+    groups = [group for group in _groups(rows, frame, judges) if group[1]]
     text = (
         "Means over the images on which all compared attacks and the row's own attack succeed; success and cost over "
         "all images; L2 median over all images, failures infinite. Information in nats. Bold: best of the compared "
-        f"attacks. \u2020: the metric that the attack itself optimises.{_note(rows)}\n"
+        f"attacks. \u2020: the metric that the attack itself optimises.{_note(rows)}"
+        f"{''.join(more for _, _, more in groups)}\n"
     )
     for title, part in _parts(rows, frame):
         text += f"\n### {title}\n"
-        for _, columns in _groups(rows, frame):
-            if columns:
-                header = ["Attack", *(_heading(rows, column)[0] for column in columns)]
-                text += "\n" + markdown_table(header, _cells(rows, part, columns))
+        for _, columns, _ in groups:
+            header = ["Attack", *(_heading(rows, column)[0] for column in columns)]
+            text += "\n" + markdown_table(header, _cells(rows, part, columns))
     return text
 
 
-def _latex(rows: Rows, frame: pd.DataFrame) -> str:
+def _latex(rows: Rows, frame: pd.DataFrame, judges: Sequence[Metric]) -> str:
     note = (
         r"Means over the images on which all compared attacks and the row's own succeed; success and cost over all "
         r"images; median with failures infinite. Information in nats. Bold: best of the compared attacks; "
         rf"$^\dagger$: the metric that the attack itself optimises.{_note(rows)}"
     )
     tables = []
-    for title, columns in _groups(rows, frame):
+    for title, columns, more in _groups(rows, frame, judges):
         if not columns:
             continue
         header = ["Attack", *(_heading(rows, column)[1] for column in columns)]
         sections = [(name, _cells(rows, part, columns)) for name, part in _parts(rows, frame)]
         label = "quality-" + title.split(maxsplit=1)[0].strip(",").lower()
-        tables.append(latex_table(header, sections, f"{title}. {note}", label))
+        tables.append(latex_table(header, sections, f"{title}. {note}{tex(more)}", label))
     return "\n".join(tables)
