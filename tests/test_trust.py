@@ -19,6 +19,7 @@ from helpers import ROOT, toys
 from infoadv import InfoadvError, artifacts, cli, models
 from infoadv.config import Config, ConfigError
 from infoadv.config.limits import MAX_ITEMS, project_path
+from infoadv.config.schema import PATHS
 from infoadv.models import ModelError
 from infoadv.pipeline import code_inputs
 from infoadv.registry import factories, plugins
@@ -87,7 +88,14 @@ def test_every_option_that_is_a_path_is_declared_as_one():
         for name, options in plugins.schemas(folder).items():
             for option, schema in options.items():
                 if re.search("path|file|folder|weights|root", option) and schema.get("type") == "string":
-                    assert schema.get("format") == "path", f"{folder}/{name}: {option}"
+                    assert schema.get("format") in PATHS, f"{folder}/{name}: {option}"
+
+
+@pytest.mark.parametrize("path", ["/etc", "../photos", "photos/../.."])
+def test_a_folder_of_pictures_stays_in_the_working_directory(raw, path):
+    raw["datasets"]["mine"] = {"source": "folder", "path": path}
+    with pytest.raises(ConfigError, match=r"datasets\.mine\.path: .* leaves the working directory"):
+        Config(raw)
 
 
 @pytest.mark.parametrize("section", ["datasets", "models", "attacks"])

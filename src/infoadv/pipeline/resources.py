@@ -39,9 +39,9 @@ BASE = 2000
 #: Megabytes that the libraries of CUDA add. An assumption.
 CUDA = 3000
 #: Megabytes per image of a chunk, up to 64 pixels a side; in proportion to the pixels beyond. Seen: 1 to 6 (residual network of
-#: width 32), width 64 keeps twice as much; at 224 pixels 55 (torchvision's resnet18) and 120 (resnet50), where 196 are asked for.
+#: width 32), width 64 keeps twice as much; at 224 pixels 55 (resnet18) and 120 (resnet50), for which 196 are asked.
 CHUNK_IMAGE = 16
-#: Megabytes per attacked image of 32 pixels, in proportion beyond. Its artefact has 0.016, of which a job holds up to three.
+#: Megabytes per attacked image of 32 pixels, in proportion beyond. Its artefact has 0.016; a job holds up to three copies.
 IMAGE = 0.05
 #: Megabytes of training per megabyte of data set. Seen: 10 on CIFAR-10 beside the 560 that every job has.
 DATA = 15
