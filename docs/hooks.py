@@ -20,6 +20,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from infoadv.registry import plugins
+from infoadv.registry.source_code import function_of
 
 # MkDocs loads this file by its path, and not its neighbours.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -140,7 +141,7 @@ def _shown(config: MkDocsConfig, path: str, place: str) -> File:
 
 def _summary(room: str, name: str) -> str:
     """Return the first sentence of a docstring."""
-    function = plugins.function_of(plugins.source_file(room, name), name)
+    function = function_of(plugins.source_file(room, name), name)
     text = ast.get_docstring(function) if function is not None else None
     if not text:
         raise PluginError(f"{room}/{name}: its function has no docstring.")

@@ -97,6 +97,7 @@ def test_images_are_on_the_8_bit_grid_and_success_is_the_model_s_own(name, probl
     assert result.forwards.min() > 0
     # An image that was never adversarial has no step at which it first was.
     assert (result.first_success[result.float_success] >= 0).all()
+    assert result.first_success.dtype == torch.int64
     assert not result.images.requires_grad
     assert not result.float_images.requires_grad
 
@@ -163,11 +164,14 @@ def test_an_unknown_option_is_refused_by_name(name, problem):
 
 
 @EVERY
-def test_a_seed_decides_everything(name, problem):
+def test_a_seed_decides_everything_and_nothing_is_printed(name, problem, capsys):
     torch.manual_seed(5)
     first = run(name, problem, seed=1)
+    # What libraries say when they are imported is theirs.
+    capsys.readouterr()
     torch.manual_seed(6)
     assert torch.equal(run(name, problem, seed=1).images, first.images)
+    assert capsys.readouterr() == ("", "")
 
 
 @EVERY
@@ -176,6 +180,9 @@ def test_the_bare_function_has_defaults_and_leaves_the_model_too(name, problem):
     if plugins.source_file("attacks", name).stem.startswith("adv_lib"):
         pytest.importorskip("adv_lib", reason="adv-lib is not installed (optional extra peers)")
     training = copy.deepcopy(model).train()
-    result = getattr(infoadv.attacks, name)(training, images, labels, **options_of(name))
+    with torch.no_grad():
+        result = getattr(infoadv.attacks, name)(training, images, labels, **options_of(name))
+        assert not torch.is_grad_enabled()
     assert training.training
+    assert all(parameter.grad is None for parameter in training.parameters())
     assert torch.equal(result.adversarial.clamp(0, 1), run(name, problem).float_images)

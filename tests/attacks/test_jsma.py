@@ -128,14 +128,6 @@ def test_keeps_the_class_with_the_fewest_features_and_its_iterates():
         assert ((result.adversarial[n] != images[n]).sum()) == 2 * steps
 
 
-def test_an_image_alone_agrees_with_its_batch():
-    model, images = network(), images_of(5)
-    labels, together = run(model, images)
-    for n in range(5):
-        _, alone = run(model, images[n : n + 1], labels=labels[n : n + 1])
-        assert torch.equal(alone.adversarial[0], together.adversarial[n])
-
-
 def test_rows_are_cut_without_effect(monkeypatch):
     model, images = network(), images_of(5)
     _, whole = run(model, images)

@@ -26,7 +26,7 @@ def about() -> dict[str, dict[str, Any]]:
 
 def save_metrics(path: Path, frame: pd.DataFrame) -> str:
     """Write a metrics artefact of one attack; standard columns that are not in ``frame`` are filled in."""
-    defaults = {"estimator": "", "success_float": True, "success": True, "forwards": 10, "backwards": 10}
+    defaults = {"success_float": True, "success": True, "forwards": 10, "backwards": 10}
     defaults |= {"label": 0, "prediction": 1, "margin": 1.0, "first_success": 3}
     frame = frame.assign(**{name: value for name, value in defaults.items() if name not in frame})
     frame = frame.assign(**{name: np.nan for name in COLUMNS.values() if name not in frame})
@@ -47,7 +47,7 @@ def save_results(
     """Write data, attack and metrics artefacts; return their paths by kind.
 
     ``targets`` are (data set, model, channels). An attack's entry may hold ``strength`` (0 to 1, how visible it is),
-    ``success`` (rate), ``cost``, ``method`` and ``estimator``.
+    ``success`` (rate), ``cost``, ``method``, and ``traced`` (whether the run is recorded).
     """
     paths: dict[str, list[str]] = {"data": [], "attack": [], "metrics": []}
     for dataset in dict.fromkeys(name for name, *_ in targets):
@@ -65,11 +65,14 @@ def save_results(
                 made = _attack(clean, labels, name, number, position, entry, images)
                 stem = Path(dataset) / model / name
                 attack = root / "attacks" / f"{stem}.safetensors"
-                estimator = entry.get("estimator", "")
-                specification = {"name": name, "method": entry.get("method", name), "target": "untargeted"}
-                specification |= {"estimator": estimator, "options": {}}
+                specification = {
+                    "name": name,
+                    "method": entry.get("method", name),
+                    "target": "untargeted",
+                    "options": {},
+                }
                 header = artifacts.provenance(
-                    "attack", specification, seed=0, chunk=images, dataset=dataset, model=model, estimator=estimator
+                    "attack", specification, seed=0, chunk=images, dataset=dataset, model=model
                 )
                 artifacts.save_tensors(attack, made["tensors"], header)
                 frame = made["frame"].assign(dataset=dataset, model=model, attack=name)
@@ -133,7 +136,7 @@ def _attack(
         "first_success": np.where(success, 60, -1).astype(np.int64),
         "target": np.full(images, -1, dtype=np.int64),
     }
-    if entry.get("estimator") == "mine":
+    if entry.get("traced"):
         tensors |= {
             "trace_step": step,
             "trace_margin": (2.2 - 8 * np.exp(-step / 50) + np.zeros_like(truth)).astype(np.float32),
@@ -144,7 +147,6 @@ def _attack(
         }
     frame = pd.DataFrame(
         {
-            "estimator": entry.get("estimator", ""),
             "index": tensors["index"],
             "label": tensors["label"],
             "prediction": prediction,

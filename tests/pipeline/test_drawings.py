@@ -148,6 +148,15 @@ def test_tables_and_figures_are_told_what_attacks_optimise(raw):
     assert attacks["noise"]["optimises"] == []
 
 
+def test_a_figure_of_one_run_is_told_what_attacks_call_their_estimate(raw):
+    raw["figures"]["convergence"] = {"attack": "mi_masking"}
+    settings = Config(raw)
+    told = presentation.of_drawing(settings, by_stem(settings)["convergence"])["traces"]
+    assert told["mi_masking"] == told["mi_masking-confidence-1"] == "attack's estimate"
+    assert "ddn" not in told
+    assert "traces" not in presentation.of(settings, "tables", "quality")
+
+
 def test_declaring_an_attack_measures_nothing_again(raw):
     """What an attack optimises stands in its file, and no attack is among the code of the metrics."""
     code = code_inputs.of_metrics(Config(raw), "digits", "standard")

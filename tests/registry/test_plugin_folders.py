@@ -225,7 +225,7 @@ def test_a_file_that_fails_when_it_is_imported_is_named_with_its_line(folder):
     put(folder, "attacks/own.py", "import nothing_of_this_name\n" + ATTACK)
     plugins.use([folder])
     with pytest.raises(
-        InfoadvError, match=r"own/attacks/own\.py: line 1: cannot be imported \(ModuleNotFoundError: No modu"
+        InfoadvError, match=r"own/attacks/own\.py, line 1: cannot be imported \(ModuleNotFoundError: No modu"
     ):
         plugins.load("attacks", "own")
 

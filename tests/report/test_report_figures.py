@@ -14,11 +14,11 @@ import pytest
 from helpers.report_artifacts import save_calibration, save_results
 from infoadv import InfoadvError, artifacts
 from infoadv.report import figures, style
-from infoadv.report.figures import distributions, examples, grid
+from infoadv.report.figures import convergence, distributions, examples, grid
 
 ATTACKS: dict[str, dict[str, Any]] = {
     "cw": {"cost": 900},
-    "mine": {"estimator": "mine", "cost": 2000},
+    "mine": {"traced": True, "cost": 2000},
     "weak": {"success": 0.0, "strength": 0.2},
     "cw-confidence-0": {"margin": 1.0},
     "cw-confidence-5": {"margin": 5.0, "strength": 0.1},
@@ -230,6 +230,24 @@ def test_convergence_draws_the_attack_asked_for_and_repeats(paths: dict[str, lis
     assert np.isnan(frame["truth"][0])
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_convergence_calls_the_estimate_what_the_attack_does(paths: dict[str, list[str]], tmp_path: Path) -> None:
+    def legend(inputs: list[str], spec: dict[str, Any]) -> list[str]:
+        with style.applied():
+            figure, _ = convergence.draw(inputs, spec)
+        return [text.get_text() for text in figure.legends[0].get_texts()]
+
+    spec = specification(dataset="photos", attack="mine")
+    assert "attack's estimate" in legend(paths["attack"], spec)
+    assert "MINE estimate" in legend(paths["attack"], spec | {"traces": {"mine": "MINE estimate"}})
+    # An artefact of before, whose method was one for all estimators, names its own.
+    (path,) = [path for path in paths["attack"] if path.endswith("photos/standard/mine.safetensors")]
+    tensors, header = artifacts.load_tensors(path)
+    for estimator, called in (("mine", "MINE estimate"), ("masking", "masking estimate")):
+        before = str(tmp_path / f"{estimator}.safetensors")
+        artifacts.save_tensors(before, tensors, {**header, "estimator": estimator})
+        assert called in legend([before], spec)
 
 
 def test_errors_say_what_to_do(paths: dict[str, list[str]], tmp_path: Path) -> None:

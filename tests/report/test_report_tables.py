@@ -18,7 +18,7 @@ from infoadv.report import page, tables
 from infoadv.report.rendering import Cell, markdown_table
 
 COLUMNS = [
-    *("dataset", "model", "attack", "estimator", "n", "asr_float", "asr", "l0", "l2", "linf", "psnr", "ssim"),
+    *("dataset", "model", "attack", "n", "asr_float", "asr", "l0", "l2", "linf", "psnr", "ssim"),
     *("haarpsi", "gmsd", "lpips", "ciede2000", "vif", "nmi", "mi_projection", "mi_mine"),
     *("perturbation_information", "forwards", "backwards"),
 ]
@@ -56,6 +56,13 @@ def three(tmp_path: Path) -> list[str]:
 def spec() -> dict[str, Any]:
     sweep = {"a-confidence-5": {"sweep_of": "a", "compared": False}}
     return specification(a={"label": "A&B_1"}, b={}, weak={"compared": False}, **sweep)
+
+
+def test_artefacts_of_before_that_name_an_estimator_are_read(tmp_path: Path, spec: dict[str, Any]) -> None:
+    old = metrics(tmp_path, "a", [True, True], l2=[1.0, 2.0], estimator="mine")
+    new = metrics(tmp_path, "b", [True, True], l2=[1.0, 2.0])
+    tables.write("quality", [old, new], spec, tmp_path)
+    assert "estimator" not in pd.read_csv(tmp_path / "quality.csv")
 
 
 def test_quality_numbers_by_hand(three: list[str], spec: dict[str, Any], tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ minimises or is bounded in, which therefore cannot judge it.
 ``images`` are float32 (N, C, H, W) in [0, 1], ``labels`` int64 (N,), ``indices`` int64 (N,) the places of the images in
 the test part of the data set, ``targets`` int64 (N,) or None for an untargeted attack. All randomness comes from
 ``generator(seed, index)``, or from the seed alone where all images share the draw; nothing that happens to one image
-may depend on the others of its batch. Counting passes, cutting into chunks and rounding to 8 bits are not an attack's
-business: :mod:`infoadv.attacks.harness` does that. An attack whose option ``backbone`` is "reference" is given that network
+may depend on the others of its batch. Whoever calls it brings the model into eval mode and turns off the gradients of its
+parameters (:func:`infoadv.attacks.contract.as_found`). Counting passes, cutting into chunks and rounding to 8 bits are not an
+attack's business either: :mod:`infoadv.attacks.harness` does that. An attack whose option ``backbone`` is "reference" is given that network
 as ``reference``.
 """
 

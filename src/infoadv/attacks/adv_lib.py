@@ -13,7 +13,7 @@ unfit for a comparison:
   twentieth of the way past it until then;
 - in float32 the cross-entropy of a confident network has a gradient of the wrong direction, or none, which PerC-AL turns
   into NaN (see ExactCrossEntropy);
-- parameters take no gradient during an attack, and nothing is logged.
+- nothing is logged.
 
 What is left as it is: FMN's step in L2 scales the perturbation to its norm where the paper only shortens it.
 
@@ -38,7 +38,7 @@ import torch
 from torch import Tensor, nn
 
 from infoadv.attacks.contract import AttackError, AttackResult, image_generators
-from infoadv.attacks.gradients import ExactCrossEntropy, fill_vanishing, input_gradients_only
+from infoadv.attacks.gradients import ExactCrossEntropy, fill_vanishing
 from infoadv.attacks.tracking import Tracker
 from infoadv.numerics.margins import batch_view, margin
 
@@ -260,7 +260,6 @@ def run_alma(
     # adv-lib draws a substitute gradient even if it is unused: keep the global generator as it was.
     devices = [images.device] if images.device.type == "cuda" else []
     with (
-        input_gradients_only(model),
         torch.random.fork_rng(devices=devices),
         patch.dict(library._distances, {method: bounded}),
     ):
@@ -404,17 +403,16 @@ def perc_al(
         sign=1.0 if targets is None else -1.0,
         generators=image_generators(indices, images, seed),
     )
-    with input_gradients_only(model):
-        adversarial = library.perc_al(
-            exact,
-            images,
-            **_aim(labels, targets),
-            # Used with a confidence only, which adv-lib fixes at 40 whatever is asked for.
-            num_classes=0,
-            max_iterations=steps,
-            alpha_l_init=step_size,
-            alpha_c_init=colour_step_size,
-        )
+    adversarial = library.perc_al(
+        exact,
+        images,
+        **_aim(labels, targets),
+        # Used with a confidence only, which adv-lib fixes at 40 whatever is asked for.
+        num_classes=0,
+        max_iterations=steps,
+        alpha_l_init=step_size,
+        alpha_c_init=colour_step_size,
+    )
     return watched.chosen(adversarial)
 
 
@@ -448,8 +446,7 @@ def _fmn(
         "\N{GREEK SMALL LETTER ALPHA}_init": step_size,
         "\N{GREEK SMALL LETTER GAMMA}_init": gamma,
     }
-    with input_gradients_only(model):
-        library.fmn(shifted, images, **_aim(labels, targets), norm=order, steps=steps, **greek)
+    library.fmn(shifted, images, **_aim(labels, targets), norm=order, steps=steps, **greek)
     return watched.smallest()
 
 
@@ -509,19 +506,18 @@ def cw_l2_adv_lib(
     """Carlini and Wagner (2017) in L2 by adv-lib; formula, options and result as in :func:`cw_l2`."""
     library = adv_lib("attacks.carlini_wagner.l2")
     watched = _Watched(model, images, labels, targets, order=2, confidence=confidence)
-    with input_gradients_only(model):
-        library.carlini_wagner_l2(
-            watched,
-            images,
-            **_aim(labels, targets),
-            confidence=confidence,
-            learning_rate=step_size,
-            initial_const=initial_const,
-            binary_search_steps=binary_search_steps,
-            max_iterations=steps,
-            # Its rule looks at the loss of the whole batch, and divides by zero below ten steps.
-            abort_early=False,
-        )
+    library.carlini_wagner_l2(
+        watched,
+        images,
+        **_aim(labels, targets),
+        confidence=confidence,
+        learning_rate=step_size,
+        initial_const=initial_const,
+        binary_search_steps=binary_search_steps,
+        max_iterations=steps,
+        # Its rule looks at the loss of the whole batch, and divides by zero below ten steps.
+        abort_early=False,
+    )
     return watched.smallest()
 
 
@@ -549,14 +545,13 @@ def ddn_adv_lib(
         sign=1.0 if targets is None else -1.0,
         generators=image_generators(indices, images, seed),
     )
-    with input_gradients_only(model):
-        library.ddn(
-            exact,
-            images,
-            **_aim(labels, targets),
-            steps=steps,
-            init_norm=initial_norm,
-            levels=None,
-            **{"\N{GREEK SMALL LETTER GAMMA}": gamma},
-        )
+    library.ddn(
+        exact,
+        images,
+        **_aim(labels, targets),
+        steps=steps,
+        init_norm=initial_norm,
+        levels=None,
+        **{"\N{GREEK SMALL LETTER GAMMA}": gamma},
+    )
     return watched.smallest()

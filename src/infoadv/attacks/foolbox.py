@@ -8,8 +8,7 @@ The steps are foolbox's. What stands around them closes what would make them unf
   its place in the batch; here they come from (seed, index);
 - the early abort of C&W looks at the loss of the whole batch; it is off;
 - a budget is one number for a batch; here it is one for each image, which the search for the smallest needs;
-- in float32 the cross-entropy of a confident network has a gradient of the wrong direction, or none (see ExactCrossEntropy);
-- gradients pile up in the parameters at every backward pass; here parameters take no gradient during an attack.
+- in float32 the cross-entropy of a confident network has a gradient of the wrong direction, or none (see ExactCrossEntropy).
 
 One coupling is left, in cost alone: DeepFool goes on until every image of its batch has succeeded. The images that are
 done stay as they are, but their passes are counted.
@@ -29,7 +28,7 @@ from torch import Tensor, nn
 
 from infoadv.attacks.budget import smallest_budget
 from infoadv.attacks.contract import AttackError, AttackResult, draw, image_generators, places
-from infoadv.attacks.gradients import ExactCrossEntropy, input_gradients_only
+from infoadv.attacks.gradients import ExactCrossEntropy
 from infoadv.attacks.tracking import Tracker
 from infoadv.numerics.margins import batch_view, margin
 
@@ -213,12 +212,11 @@ def _within_budget(
         adversarial = torch.where(batch_view(watched.last_margin > 0, images), last, watched.tracker.attempt)
         return adversarial, torch.where(watched.tracker.attempt_margin > 0, watched.tracker.first_success, -1)
 
-    with input_gradients_only(model):
-        if isinstance(epsilon, str):
-            search = smallest_budget(attempt, images, first=first, largest=largest, trials=trials)
-            iteration = search.trial * descent.steps + search.step
-            return AttackResult(search.adversarial, torch.where(search.trial < 0, -1, iteration))
-        return AttackResult(*attempt(torch.full_like(labels, epsilon, dtype=images.dtype)))
+    if isinstance(epsilon, str):
+        search = smallest_budget(attempt, images, first=first, largest=largest, trials=trials)
+        iteration = search.trial * descent.steps + search.step
+        return AttackResult(search.adversarial, torch.where(search.trial < 0, -1, iteration))
+    return AttackResult(*attempt(torch.full_like(labels, epsilon, dtype=images.dtype)))
 
 
 def fgsm(
@@ -380,8 +378,7 @@ def cw_l2(
         abort_early=False,
     )
     watched = _Watched(model, images, labels, targets, confidence=confidence)
-    with input_gradients_only(model):
-        attack.run(watched, images, _criterion(labels, targets))
+    attack.run(watched, images, _criterion(labels, targets))
     return watched.smallest()
 
 
@@ -410,10 +407,9 @@ def deepfool(
         raise AttackError("deepfool has no targeted form; use cw_l2 or ddn for a target.")
     attack = L2DeepFoolAttack(steps=steps, candidates=candidates, overshoot=overshoot)
     watched = _Watched(model, images, labels, None, candidates=candidates)
-    with input_gradients_only(model):
-        last = attack.run(watched, images, _criterion(labels, None))
-        with torch.no_grad():
-            watched(last)
+    last = attack.run(watched, images, _criterion(labels, None))
+    with torch.no_grad():
+        watched(last)
     return watched.smallest()
 
 
@@ -445,6 +441,6 @@ def ddn(
     watched = _Watched(exact, images, labels, targets)
     # foolbox draws a substitute gradient at every step, even if unused: keep the global generator as it was.
     devices = [images.device] if images.device.type == "cuda" else []
-    with input_gradients_only(model), torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices):
         attack.run(watched, images, _criterion(labels, targets))
     return watched.smallest()

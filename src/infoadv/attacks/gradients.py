@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor, nn
 
@@ -58,17 +55,3 @@ def fill_vanishing(gradient: Tensor, generators: list[torch.Generator], norm: fl
         noise = torch.randn(gradient.shape[1:], generator=generators[i])
         filled[i] = (noise / noise.norm()).to(gradient.device, gradient.dtype)
     return filled
-
-
-@contextmanager
-def input_gradients_only(model: nn.Module) -> Iterator[None]:
-    """Turn gradients on, but not those of the parameters, where every backward pass would add to the last."""
-    taking = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in taking:
-        parameter.requires_grad_(False)
-    try:
-        with torch.enable_grad():
-            yield
-    finally:
-        for parameter in taking:
-            parameter.requires_grad_(True)

@@ -50,15 +50,15 @@ SCHEMA = {
     "uae_conv": {},
     "uae_binary": {},
 }
-#: What each leaves in the trace of a result, besides ``step``.
+#: Each records its run: margin, estimate and closed form in the trace of its result. Here is what figures call the estimate.
 TRACES = {
-    "masking": ["margin", "estimate", "truth"],
-    "projection": ["margin", "estimate", "truth"],
-    "weighted_l2": ["margin", "estimate", "truth"],
-    "mine": ["margin", "estimate", "truth"],
-    "uae_projection": ["margin", "estimate", "truth"],
-    "uae_conv": ["margin", "estimate", "truth"],
-    "uae_binary": ["margin", "estimate", "truth"],
+    "masking": "attack's estimate",
+    "projection": "attack's estimate",
+    "weighted_l2": "attack's estimate",
+    "mine": "MINE estimate",
+    "uae_projection": "MINE estimate",
+    "uae_conv": "MINE estimate",
+    "uae_binary": "MINE estimate",
 }
 OPTIMISES = {
     "masking": ["perturbation_information"],

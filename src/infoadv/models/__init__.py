@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from infoadv import artifacts
 from infoadv.execution.errors import InfoadvError
 from infoadv.registry import factories, plugins
+from infoadv.registry.source_code import origin
 
 #: Classes and pixels a side beyond which no artefact is believed.
 _MAX_CLASSES, _MAX_SIDE = 100_000, 4_096
@@ -145,7 +146,7 @@ def from_factory(path: str, options: dict[str, Any]) -> nn.Module:
     try:
         model = factories.call(path, options)
     except Exception as error:
-        where = factories.origin(error)
+        where = origin(error)
         detail = " ".join(str(error).split())[:300]
         raise ModelError(
             f"model factory {path!r} cannot be called ({type(error).__name__}{f' in {where}' if where else ''}: {detail}); "
@@ -288,7 +289,7 @@ def check_logits(model: nn.Module, images: Tensor, classes: int, name: str | Pat
             logits = model(images)
     except Exception as error:
         # A user's network raises what it likes.
-        where = factories.origin(error)
+        where = origin(error)
         detail = f"{type(error).__name__}{f' in {where}' if where else ''}: {' '.join(str(error).split())[:300]}"
         raise ModelError(
             f"{name}: cannot take images of shape {tuple(images.shape[1:])} ({detail}); correct the model's options, or "

@@ -34,12 +34,19 @@ def of_attacks(settings: Config) -> dict[str, Any]:
 
 
 def of(settings: Config, kind: str, name: str) -> dict[str, Any]:
-    """Return what one table or figure (``kind``) is told: with the section ``flow`` where it draws from that."""
-    told = of_attacks(settings)
-    if stage_inputs(kind, name)["stage"] != "flow":
-        return told
-    assert settings.flow is not None
-    return {**told, "flow": settings.flow.values}
+    """Return what one table or figure (``kind``) is told.
+
+    One that draws from the section ``flow`` is told it; one of an attack that records its run, what each calls its estimate.
+    """
+    told, inputs = of_attacks(settings), stage_inputs(kind, name)
+    if inputs.get("trace"):
+        recording = plugins.literals("attacks", "TRACES")
+        attacks = settings.attacks.values()
+        told["traces"] = {attack.name: recording[attack.method] for attack in attacks if attack.method in recording}
+    if inputs["stage"] == "flow":
+        assert settings.flow is not None
+        told["flow"] = settings.flow.values
+    return told
 
 
 def _swept(settings: Config, attack: PlannedAttack) -> dict[str, Any]:

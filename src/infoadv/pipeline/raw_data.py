@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from infoadv.registry import plugins
+from infoadv.registry.source_code import function_of
 
 
 def _fetch_options(source: str) -> list[str]:
     """Return the options of a source that its function ``fetch`` takes, none where it has no such function."""
-    function = plugins.function_of(plugins.source_file("data", source), "fetch")
+    function = function_of(plugins.source_file("data", source), "fetch")
     return [] if function is None else [argument.arg for argument in function.args.kwonlyargs]
 
 

@@ -10,18 +10,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import sysconfig
-import traceback
 from pathlib import Path
 from typing import Any
 
 from infoadv.registry import source_code
 
-#: Folders of code that is not the user's: this package, the standard library, installed packages.
-_FOREIGN = [
-    source_code.PACKAGE,
-    *(Path(sysconfig.get_path(key)) for key in ("stdlib", "purelib", "platlib")),
-]
 #: Environment variable with the factories that model artefacts may name, separated by commas.
 ALLOWED = "INFOADV_FACTORIES"
 
@@ -38,20 +31,6 @@ def call(factory: str, options: dict[str, Any]) -> Any:
     where = getattr(module, "__file__", None) or "no file"
     print(f"running code: {factory} from {where}", file=sys.stderr, flush=True)
     return getattr(module, function)(**options)
-
-
-def origin(error: BaseException) -> str | None:
-    """Return file and line of the user's code that ``error`` came from, None where no code of the user's was running."""
-    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    if isinstance(error, SyntaxError) and error.filename:
-        # Of a file that cannot be read as Python no line has run.
-        lines.append((error.filename, error.lineno))
-    for name, line in reversed(lines):
-        file = Path(name).absolute()
-        if file.is_file() and not any(file.is_relative_to(folder) for folder in _FOREIGN):
-            shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
-            return f"{shown}, line {line}"
-    return None
 
 
 def sources(factory: str) -> list[Path]:

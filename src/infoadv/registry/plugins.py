@@ -14,7 +14,6 @@ import hashlib
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import Any
 
 from infoadv.execution.errors import InfoadvError
 from infoadv.registry import signatures
-from infoadv.registry.source_code import PACKAGE, bound, code, function_of, shown, tree
+from infoadv.registry.source_code import PACKAGE, bound, code, function_of, origin, shown, tree
 
 #: Environment variable with the user's plugin folders, separated as in PATH: jobs of the workflow know them by it.
 VARIABLE = "INFOADV_PLUGINS"
@@ -318,10 +317,7 @@ def module(folder: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(key)
     except Exception as error:
-        lines = [
-            frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(base)
-        ]
-        where = f"{shown(Path(lines[-1].filename))}: line {lines[-1].lineno}" if lines else shown(path)
+        where = origin(error) or shown(path)
         raise InfoadvError(f"{where}: cannot be imported ({type(error).__name__}: {error}).") from error
 
 

@@ -6,6 +6,8 @@ Read from the sources by :mod:`ast`; nothing is imported, so the Snakefile can a
 from __future__ import annotations
 
 import ast
+import sysconfig
+import traceback
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,8 @@ from pathlib import Path
 from infoadv.execution.errors import InfoadvError
 
 PACKAGE = Path(__file__).resolve().parents[1]
+#: Folders of code that is not the user's: this package, the standard library, installed packages.
+_FOREIGN = [PACKAGE, *(Path(sysconfig.get_path(key)) for key in ("stdlib", "purelib", "platlib"))]
 
 
 def tree(path: Path) -> ast.Module:
@@ -42,6 +46,19 @@ def _tree(path: Path, changed: int, size: int) -> ast.Module:
 def shown(path: Path) -> str:
     """Return a path as messages give it: from the working directory where it lies there."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def origin(error: BaseException) -> str | None:
+    """Return file and line of the user's code that ``error`` came from, None where no code of the user's was running."""
+    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        # Of a file that cannot be read as Python no line has run.
+        lines.append((error.filename, error.lineno))
+    for name, line in reversed(lines):
+        file = Path(name).absolute()
+        if file.is_file() and not any(file.is_relative_to(folder) for folder in _FOREIGN):
+            return f"{shown(file)}, line {line}"
+    return None
 
 
 def function_of(path: Path, name: str) -> ast.FunctionDef | None:

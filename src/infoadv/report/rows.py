@@ -191,7 +191,6 @@ def load(inputs: Sequence[str], specification: Mapping[str, Any]) -> Rows:
     if len(repeated):
         dataset, model, attack = (repeated.iloc[0][key] for key in keys[:3])
         raise InfoadvError(f"{dataset}/{model}/{attack}: given twice; pass each metric artefact once.")
-    everything["estimator"] = everything["estimator"].fillna("") if "estimator" in everything else ""
     everything["success"] = everything["success"].astype(bool)
     everything["success_float"] = everything["success_float"].astype(bool)
     return Rows(

@@ -58,10 +58,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     first = int(tensors["first_success"][image])
     dataset, model, name = rows.run_of(path, header)
     attack = rows.attack_of(name, specification)
-    method = str(header["specification"].get("method"))
-    # Artefacts of before, whose method was one for all estimators, name it in their header.
-    named = header.get("estimator") or ("mine" if method == "mine" or method.startswith("uae_") else "attack's")
-    estimator = "MINE" if named == "mine" else str(named)
+    called = (specification.get("traces") or {}).get(name) or _of_before(header)
 
     figure = style.new_figure(style.COLUMN_WIDTH, 3.1)
     upper, lower = figure.subplots(2, 1, sharex=True)
@@ -76,7 +73,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     upper.set_ylim(low - room, high + room)
     upper.axhspan(0, high + room, color=style.COLORS[1], alpha=0.09, linewidth=0)
     lower.plot(step, truth, color="black", label="closed form")
-    lower.plot(step, estimate, color=style.COLORS[1], linestyle=(0, (4, 1.5)), label=f"{estimator} estimate")
+    lower.plot(step, estimate, color=style.COLORS[1], linestyle=(0, (4, 1.5)), label=style.plain(called))
     lower.set_ylabel("information (nats)")
     lower.set_xlabel("step")
     if np.nanmax(np.abs([*truth, *estimate, 0.0])) > 20:
@@ -102,6 +99,12 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
         }
     )
     return figure, numbers
+
+
+def _of_before(header: Mapping[str, Any]) -> str:
+    """Return what to call the estimate of an artefact whose method was one for all estimators, which its header names."""
+    estimator = str(header.get("estimator") or "attack's")
+    return f"{'MINE' if estimator == 'mine' else estimator} estimate"
 
 
 def _choose(inputs: Sequence[str], wanted: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

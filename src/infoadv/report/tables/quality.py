@@ -19,7 +19,7 @@ from infoadv.report.columns import Metric
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex, tex_arrow
 from infoadv.report.rows import Rows, load
 
-_LEADING = ("dataset", "model", "attack", "estimator", "n", "asr_float", "asr")
+_LEADING = ("dataset", "model", "attack", "n", "asr_float", "asr")
 
 
 def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
@@ -47,7 +47,6 @@ def _frame(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
                 "dataset": dataset,
                 "model": model,
                 "attack": attack.name,
-                "estimator": own["estimator"].iloc[0],
                 "n": len(own),
                 "asr_float": own["success_float"].mean(),
                 "asr": success.mean(),
