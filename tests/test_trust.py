@@ -334,6 +334,7 @@ EXPLAINED = {
     ("registry/plugins.py", "import_module"): "files of the package and of plugin folders, which are code",
     ("__init__.py", "import_module"): "modules of the package that the file itself names",
     ("attacks/adv_lib.py", "import_module"): "modules of adv-lib that the file itself names",
+    ("metrics/human.py", "import_module"): "the packages of the judges that the file itself names",
     ("metrics/perceptual.py", "import_module"): "modules of piq that the file itself names",
 }
 
