@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 
@@ -77,6 +78,15 @@ def test_converted_weights_go_through_the_training_stage(network, digits_data):
     train_stage.run(digits_data, specification, seed=0, device="cpu", checkpoint="unused", out="model.safetensors")
     stored = artifacts.load_tensors("model.safetensors", "model")[0]
     assert set(stored) == set(network.state_dict())
+
+
+def test_the_installed_command_finds_a_factory_in_the_working_directory(network, tmp_path):
+    torch.save(network.state_dict(), "theirs.pth")
+    # With -P, Python does not look in the working directory by itself, as in a script that pip installs.
+    command = [sys.executable, "-P", "-m", "infoadv", "convert", "theirs.pth", "--out", "theirs.safetensors"]
+    done = subprocess.run([*command, "--factory", "theirs:network"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"running code: theirs:network from {tmp_path / 'theirs.py'}" in done.stderr
 
 
 def test_names_are_replaced_and_left_out(network, capsys):

@@ -68,8 +68,9 @@ def fitted(model, dataset, mean=0.0, std=1.0):
 
 
 def infoadv(tree, *arguments):
+    # With -P, Python does not look in the working directory by itself, as in the command that pip installs.
     return subprocess.run(
-        [sys.executable, "-m", "infoadv", *arguments], cwd=tree, env=environment(), capture_output=True, text=True
+        [sys.executable, "-P", "-m", "infoadv", *arguments], cwd=tree, env=environment(), capture_output=True, text=True
     )
 
 

@@ -27,6 +27,7 @@ def allowed(factory: str) -> bool:
 def call(factory: str, options: dict[str, Any]) -> Any:
     """Import the module of ``factory``, call its function with ``options``, and say on stderr which code that is."""
     name, _, function = factory.partition(":")
+    source_code.import_from_working_directory()
     module = importlib.import_module(name)
     where = getattr(module, "__file__", None) or "no file"
     print(f"running code: {factory} from {where}", file=sys.stderr, flush=True)

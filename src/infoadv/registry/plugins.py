@@ -22,7 +22,16 @@ from typing import Any
 
 from infoadv.execution.errors import InfoadvError
 from infoadv.registry import signatures
-from infoadv.registry.source_code import PACKAGE, bound, code, function_of, origin, shown, tree
+from infoadv.registry.source_code import (
+    PACKAGE,
+    bound,
+    code,
+    function_of,
+    import_from_working_directory,
+    origin,
+    shown,
+    tree,
+)
 
 #: Environment variable with the user's plugin folders, separated as in PATH: jobs of the workflow know them by it.
 VARIABLE = "INFOADV_PLUGINS"
@@ -313,6 +322,7 @@ def module(folder: str, name: str) -> ModuleType:
         sys.modules[package] = ModuleType(package)
         sys.modules[package].__path__ = [str(base)]
     print(f"running code: {path}", file=sys.stderr, flush=True)
+    import_from_working_directory()
     importlib.invalidate_caches()
     try:
         return importlib.import_module(key)

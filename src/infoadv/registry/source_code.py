@@ -6,6 +6,7 @@ Read from the sources by :mod:`ast`; nothing is imported, so the Snakefile can a
 from __future__ import annotations
 
 import ast
+import sys
 import sysconfig
 import traceback
 from collections.abc import Iterator, Sequence
@@ -59,6 +60,17 @@ def origin(error: BaseException) -> str | None:
         if file.is_file() and not any(file.is_relative_to(folder) for folder in _FOREIGN):
             return f"{shown(file)}, line {line}"
     return None
+
+
+def import_from_working_directory() -> None:
+    """Let the user's code be imported from the working directory, as under ``python -m infoadv``.
+
+    The command ``infoadv`` does not look there by itself. It is let only where code of the user's is run anyway, so that
+    commands that run none, such as ``infoadv check``, take nothing from a folder of a stranger's.
+    """
+    here = str(Path.cwd())
+    if not {"", here}.intersection(sys.path):
+        sys.path.insert(0, here)
 
 
 def function_of(path: Path, name: str) -> ast.FunctionDef | None:
