@@ -171,6 +171,9 @@ def test_a_file_that_is_no_state_dict(network, tmp_path, kind):
     with pytest.raises(ModelError, match=r"theirs\.pth: (cannot be read|no such file)") as caught:
         converting.run("theirs.pth", SPECIFICATION, "theirs.safetensors")
     assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+    if kind == "whole network":
+        assert "torch.nn.modules" in str(caught.value)
     assert not (tmp_path / "trapped").exists()
 
 

@@ -42,8 +42,11 @@ def read(path: str | Path, key: str | None = None) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        # torch raises what zipfile, pickle or its own reader happen to raise.
-        detail = str(error).strip().split("\n")[0][:200]
+        # torch raises what zipfile, pickle or its own reader happen to raise; before the reason, its own reader says at
+        # length how to run the code in the file.
+        text = str(error)
+        reason = text.partition("WeightsUnpickler error:")[2] or text
+        detail = reason.strip().split("\n")[0].partition(". Please")[0][:200]
         raise ModelError(
             f"{path}: cannot be read as a file of tensors alone ({type(error).__name__}: {detail}); whoever has the network "
             "writes one with torch.save(model.state_dict(), FILE)."
