@@ -162,6 +162,19 @@ def test_a_negative_label_of_any_source(small_digits):
         data.check(dataclasses.replace(small_digits, y_test=small_digits.y_test - 1), "mine")
 
 
+@pytest.mark.parametrize(
+    ("specification", "words"),
+    [
+        ({"path": "mine.npz"}, "data set mine: lacks 'source'; choose one of: cifar10, digits"),
+        ({"source": "npz"}, "data set mine: npz: missing a required argument: 'path'"),
+        ({"source": "npz", "pth": "mine.npz"}, "data set mine: npz: "),
+    ],
+)
+def test_a_specification_that_cannot_be_made(tmp_path, specification, words):
+    with pytest.raises(DataError, match=words):
+        data.make(tmp_path / "mine.safetensors", specification, None)
+
+
 def test_npz_lacks_arrays(tmp_path):
     np.savez(tmp_path / "mine.npz", x_train=arrays()["x_train"], labels=arrays()["y_train"])
     with pytest.raises(DataError) as caught:

@@ -9,6 +9,7 @@ downloaded; if its option ``path`` is a folder, ``digest(path)`` of what it read
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,17 @@ def make(path: str | Path, specification: dict[str, Any], root: Path | None) -> 
     The artefact is named after the data set. Raises ``DataError``, which names the data set and the file at fault.
     """
     options = dict(specification)
+    if "source" not in options:
+        raise DataError(
+            f"data set {Path(path).stem}: lacks 'source'; choose one of: {', '.join(plugins.names('data'))}."
+        )
     source = plugins.load("data", options.pop("source"))
+    try:
+        inspect.signature(source).bind(root, **options)
+    except TypeError as error:
+        raise DataError(
+            f"data set {Path(path).stem}: {specification['source']}: {error}; see config/README.md."
+        ) from error
     try:
         dataset = source(root, **options)
     except DataError as error:
