@@ -26,7 +26,7 @@ FACTOR_RATIO = 2**0.25
 BISECTIONS = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Attacked:
     """What came of an attack, image by image, on the device of the images unless it says otherwise.
 
@@ -62,6 +62,10 @@ class Attacked:
     first_success: Tensor
     targets: Tensor | None
     trace: dict[str, Tensor]
+
+    def __repr__(self) -> str:
+        # That of a data class writes out every tensor, which fills a notebook.
+        return f"<{type(self).__name__}: {int(self.success.sum())} of {len(self.images)} images succeed>"
 
 
 def choose_targets(kind: str, model: nn.Module, images: Tensor, labels: Tensor, classes: int) -> Tensor | None:
@@ -176,7 +180,17 @@ def run_batch(
     with as_found(model):
         counting = CountingModel(model, len(images), on_pass)
         result = function(counting, images, labels, indices=indices, seed=seed, targets=targets, **options)
+        if not isinstance(result, AttackResult):
+            raise AttackError(
+                f"{name} returned a {type(result).__name__}; it must return an infoadv.attacks.AttackResult(adversarial, "
+                "first_success)."
+            )
         adversarial = result.adversarial.detach()
+        if adversarial.shape != images.shape:
+            raise AttackError(
+                f"{name} returned images of shape {tuple(adversarial.shape)}; it must keep that of those it was given, "
+                f"{tuple(images.shape)}."
+            )
         if not torch.isfinite(adversarial).all() or adversarial.min() < -1e-6 or adversarial.max() > 1 + 1e-6:
             raise AttackError(f"{name} returned images outside [0, 1] or not finite; it must clip them.")
         adversarial = adversarial.clamp(0, 1)
