@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,7 +14,7 @@ from torch import nn
 import infoadv
 from helpers.linear import linear_problem
 from infoadv import InfoadvError
-from infoadv.attacks import AttackResult
+from infoadv.attacks import AttackError, AttackResult
 from infoadv.registry.options import OptionError
 
 
@@ -27,6 +29,8 @@ REFUSED = {
     "an attack that there is not": ({"name": "dnn"}, "no attack 'dnn'; did you mean 'ddn'"),
     "an option that there is not": ({"stepz": 3}, "ddn: unknown option 'stepz'; did you mean 'steps'"),
     "an option of the wrong type": ({"steps": "many"}, "ddn: steps: 'many' is not allowed"),
+    "an integer as a float": ({"steps": 10.0}, "ddn: steps: 10.0 is not allowed"),
+    "an option that is NaN": ({"gamma": math.nan}, "ddn: gamma: nan is not allowed; give a finite number"),
     "an option out of range": ({"gamma": 2.0}, "ddn: gamma: 2.0 is not allowed"),
     "no network": ({"model": lambda images: images}, "model: a function is not allowed; give a torch.nn.Module"),
     "bytes": (
@@ -97,6 +101,32 @@ class Spoilt(nn.Module):
 def test_a_model_that_cannot_be_attacked_is_refused(given, change, message):
     with pytest.raises(OptionError, match=message):
         infoadv.attack(**given | {"model": Spoilt(given["model"], change)})
+
+
+def test_numbers_of_numpy_are_options(given):
+    result = infoadv.attack(**given | {"steps": np.int64(10), "gamma": np.float32(0.25)})
+    assert torch.equal(result.images, infoadv.attack(**given | {"gamma": 0.25}).images)
+
+
+def test_a_result_is_shown_in_one_line(given):
+    result = infoadv.attack(**given)
+    assert repr(result) == f"<Attacked: {result.success.sum()} of 4 images succeed>"
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda images, labels: images, r"mine returned a Tensor; it must return an infoadv\.attacks\.AttackResult"),
+        (lambda images, labels: AttackResult(images[:1], labels), r"mine returned images of shape \(1, 1, 12, 12\)"),
+    ],
+)
+def test_a_function_that_returns_something_else_is_refused(given, returned, message):
+    def mine(model, images, labels, *, targets=None, indices=None, seed=0):
+        return returned(images, labels)
+
+    del given["steps"]
+    with pytest.raises(AttackError, match=message):
+        infoadv.attack(**given | {"name": mine})
 
 
 def test_a_function_of_one_s_own_takes_the_place_of_a_name(given):
@@ -182,6 +212,11 @@ def test_what_cannot_be_measured_is_refused(change, message):
     arguments = {"clean": torch.zeros(2, 1, 16, 16), "adversarial": torch.ones(2, 1, 16, 16), "metrics": ["l2"]}
     with pytest.raises(OptionError, match=message):
         infoadv.measure(**arguments | change)
+
+
+def test_a_result_in_place_of_its_images_is_refused(given):
+    with pytest.raises(OptionError, match=r"adversarial: an? Attacked is not allowed; give its \.images"):
+        infoadv.measure(given["images"], infoadv.attack(**given))
 
 
 @pytest.mark.parametrize("name", ["l2", "ssim", "nmi", "mi_mine"])

@@ -142,7 +142,10 @@ def _say_passes(progress: Progress, model: CountingModel) -> None:
 
 
 def _function(name: str | Callable[..., AttackResult], options: dict[str, Any]) -> tuple[Callable[..., Any], str]:
-    """Return the attack and what errors call it, after checking the options that it is called with."""
+    """Return the attack and what errors call it, after checking the ``options`` that it is called with.
+
+    Numbers of numpy among them become Python's own.
+    """
     if not isinstance(name, str):
         if not callable(name):
             raise OptionError(f"name: a {type(name).__name__} is not allowed; give an attack's name or a function.")
@@ -156,7 +159,7 @@ def _function(name: str | Callable[..., AttackResult], options: dict[str, Any]) 
     parameters = inspect.signature(function).parameters.values()
     # Tensors and networks, which no schema describes.
     passed = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in schema]
-    checking.check("attacks", name, options, [p for p in passed if p not in ("targets", "indices", "seed")])
+    options |= checking.check("attacks", name, options, [p for p in passed if p not in ("targets", "indices", "seed")])
     if "like" in options:
         raise OptionError(f"{name}: like names an attack of a configuration; give norms, the L2 norms (N,), instead.")
     for parameter in parameters:

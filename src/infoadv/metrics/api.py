@@ -74,7 +74,7 @@ def measure(
     for name, given in specification.items():
         if name not in names():
             raise checking.unknown(name, names(), "metric")
-        checking.check("metrics", name, given)
+        specification[name] = checking.check("metrics", name, given)
         if reference is None and column(name, given) == "lpips_reference":
             raise OptionError(
                 f"{name}: looks through a network that is not attacked; give it as reference, or take backbone: alex."

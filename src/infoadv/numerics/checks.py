@@ -14,7 +14,8 @@ _SLACK = 1e-6
 def check_images(images: Tensor, name: str) -> None:
     """Raise ``OptionError`` unless ``images`` are float32 (N, C, H, W), finite and in [0, 1]."""
     if not isinstance(images, Tensor):
-        raise OptionError(f"{name}: a {type(images).__name__} is not allowed; give a torch.Tensor.")
+        hint = "its .images" if isinstance(getattr(images, "images", None), Tensor) else "a torch.Tensor"
+        raise OptionError(f"{name}: a {type(images).__name__} is not allowed; give {hint}.")
     if images.dtype != torch.float32:
         hint = "divide by 255 and " if images.dtype == torch.uint8 else ""
         raise OptionError(f"{name}: {images.dtype} is not allowed; {hint}give torch.float32 in [0, 1].")
