@@ -102,9 +102,9 @@ def test_after_every_kill_the_same_command_makes_the_same_bytes(undisturbed, tmp
             small_run.end(session)
 
 
-def kill_when(tree, path):
-    """Start a run and kill all of it as soon as ``path`` is there."""
-    process = small_run.start(tree)
+def kill_when(tree, path, target):
+    """Start a run that makes ``target`` and kill all of it as soon as ``path`` is there."""
+    process = small_run.start(tree, target)
     try:
         while not path.is_file():
             assert process.poll() is None, f"the run ended before {path} was there"
@@ -115,16 +115,16 @@ def kill_when(tree, path):
 
 
 def test_killed_in_training_and_in_an_attack_it_goes_on_from_there(undisturbed, tmp_path):
+    # What is made from these is compared in the other test.
+    target = "results/attacks/digits/standard/masking.safetensors"
     results = tmp_path / "results"
     checkpoints = results / "checkpoints" / "digits"
-    kill_when(tmp_path, checkpoints / "standard.safetensors")
+    kill_when(tmp_path, checkpoints / "standard.safetensors", target)
     assert not (results / "models" / "digits" / "standard.safetensors").exists()
-    kill_when(tmp_path, checkpoints / "standard" / "masking.safetensors")
+    kill_when(tmp_path, checkpoints / "standard" / "masking.safetensors", target)
     assert "resumed after epoch" in (tmp_path / "logs" / "train" / "digits" / "standard.log").read_text()
-    assert not (results / "attacks" / "digits" / "standard" / "masking.safetensors").exists()
-    # What is made from them is as in the other test.
-    attack = results / "attacks" / "digits" / "standard" / "masking.safetensors"
-    small_run.succeed(tmp_path, str(attack.relative_to(tmp_path)))
+    assert not (tmp_path / target).exists()
+    small_run.succeed(tmp_path, target)
     assert "resumed after" in (tmp_path / "logs" / "attack" / "digits" / "standard" / "masking.log").read_text()
     expected = small_run.contents(undisturbed[0])
     made = small_run.contents(tmp_path)
