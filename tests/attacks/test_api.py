@@ -15,6 +15,9 @@ import infoadv
 from helpers.linear import linear_problem
 from infoadv import InfoadvError
 from infoadv.attacks import AttackError, AttackResult
+from infoadv.attacks.harness import run_batch
+from infoadv.config import structure_schema
+from infoadv.numerics.checks import LARGEST_SEED
 from infoadv.registry.options import OptionError
 
 
@@ -51,6 +54,14 @@ REFUSED = {
     "a choice of targets that there is not": ({"targets": "nxt"}, "no choice of targets 'nxt'; did you mean 'next'"),
     "no batch": ({"batch_size": 0}, "batch_size: 0 is not allowed"),
     "indices of others": ({"indices": torch.arange(3)}, r"indices: shape \(3,\) is not allowed"),
+    "a seed that is no integer": ({"seed": 1.5}, "seed: 1.5 is not allowed; give an integer from 0 to 4294967295"),
+    "a seed below 0": ({"seed": -1}, "seed: -1 is not allowed"),
+    "a float for an integer": ({"steps": 2.0}, "ddn: steps: 2.0 is not allowed"),
+    "an attack of the package with a wrong option": (
+        {"name": infoadv.attacks.ddn, "stepz": 3},
+        "ddn: unknown option 'stepz'; did you mean 'steps'",
+    ),
+    "no name of an attack": ({"name": 3}, "name: a int is not allowed"),
     "a control without norms": ({"name": "gaussian_noise", "steps": None}, "unknown option 'steps'"),
 }
 
@@ -71,11 +82,80 @@ def test_a_control_asks_for_norms_and_keeps_them(given):
     del given["steps"]
     with pytest.raises(OptionError, match="gaussian_noise: lacks the argument 'norms'"):
         infoadv.attack(**given | {"name": "gaussian_noise"})
-    with pytest.raises(OptionError, match="like names an attack of a configuration; give norms"):
+    with pytest.raises(OptionError, match="gaussian_noise: like is for a configuration alone; give norms"):
         infoadv.attack(**given | {"name": "gaussian_noise", "like": "ddn"})
+    for norms, message in (
+        ([0.6] * 4, "norms: a list is not allowed; give a torch.Tensor"),
+        (torch.full((5,), 0.6), r"norms: shape \(5,\) is not allowed; give one for each image, \(4,\)"),
+        (torch.full((4,), torch.nan), "norms: every number must be finite"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            infoadv.attack(**given | {"name": "gaussian_noise", "norms": norms, "batch_size": 3})
     result = infoadv.attack(**given | {"name": "gaussian_noise", "norms": torch.full((4,), 0.6), "batch_size": 3})
     size = (result.images - given["images"]).flatten(1).norm(dim=1)
     assert (size / 0.6 - 1).abs().max() < 0.1
+
+
+def test_rounding_keeps_to_the_budget_whether_it_is_given_or_the_default(given, monkeypatch):
+    kept = []
+
+    def recorded(*arguments, limits, **others):
+        kept.append(limits)
+        return run_batch(*arguments, limits=limits, **others)
+
+    monkeypatch.setattr("infoadv.attacks.api.run_batch", recorded)
+    given |= {"steps": 3}
+    for changes, limits in (
+        ({"name": "pgd_linf", "epsilon": 0.03}, {"linf": 0.03}),
+        ({"name": infoadv.attacks.pgd_linf, "epsilon": 0.03}, {"linf": 0.03}),
+        ({"name": "pgd_l2", "epsilon": 0.5}, {"l2": 0.5}),
+        ({"name": "masking"}, {"linf": 1.0}),
+        ({"name": "ddn"}, {}),
+    ):
+        infoadv.attack(**given | changes)
+        assert kept.pop() == limits, changes
+
+
+@pytest.mark.parametrize("name", ["ddn", "masking"])
+def test_a_bare_function_checks_its_options(given, name):
+    arguments = given["model"], given["images"], given["labels"]
+    function = getattr(infoadv.attacks, name)
+    with pytest.raises(OptionError, match=f"{name}: unknown option 'stepz'; did you mean 'steps'"):
+        function(*arguments, stepz=3)
+    with pytest.raises(OptionError, match=f"{name}: steps: 0 is not allowed"):
+        function(*arguments, steps=0)
+    assert function(*arguments, steps=2, indices=torch.arange(4), seed=1, targets=None).adversarial.shape == (
+        4,
+        1,
+        12,
+        12,
+    )
+
+
+def reference_network():
+    layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(400, 4)
+    return nn.Sequential(*layers)
+
+
+def test_a_network_that_is_looked_through_is_left_as_it_was_found():
+    problem = linear_problem(4, (1, 12, 12), 4)
+    network = reference_network()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    seen = infoadv.measure(problem.images, 1 - problem.images, ["lpips"], reference=network)
+    assert seen.equals(infoadv.measure(problem.images, 1 - problem.images, ["lpips"], reference=network.eval()))
+    network.train()
+    arguments = problem.model, problem.images, problem.labels, "alma_lpips"
+    pytest.importorskip("adv_lib", reason="adv-lib is not installed (optional extra peers)")
+    infoadv.attack(*arguments, backbone="reference", reference=network, steps=3)
+    assert network.training
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    with pytest.raises(InfoadvError, match="reference goes with backbone reference; leave it out"):
+        infoadv.attack(*arguments, reference=network, steps=3)
+    with pytest.raises(InfoadvError, match=r"needs a reference network; .* from Python reference=NETWORK"):
+        infoadv.attack(*arguments, backbone="reference", steps=3)
+    with pytest.raises(InfoadvError, match="reference: a str is not allowed"):
+        infoadv.attack(*arguments, backbone="reference", reference="network", steps=3)
 
 
 class Spoilt(nn.Module):
@@ -200,6 +280,13 @@ def test_options_of_metrics_and_the_reference_network():
     [
         ({"metrics": ["sism"]}, "no metric 'sism'; did you mean 'ssim'"),
         ({"metrics": "ssim"}, "metrics: a text is not allowed"),
+        ({"metrics": []}, r"metrics: \[\] is not allowed; give a list of names"),
+        ({"metrics": None}, "metrics: None is not allowed"),
+        ({"metrics": [3]}, "there is no metric 3; choose one of"),
+        ({"metrics": {"l2": None}}, "metrics: l2: None is not allowed; give a mapping of options"),
+        ({"metrics": {"lpips": {"reference": "net"}}}, "lpips: reference names a network of a configuration"),
+        ({"reference": nn.ReLU()}, "reference: no metric looks through it"),
+        ({"seed": "1"}, "seed: '1' is not allowed"),
         ({"metrics": {"ssim": {"window": 3}}}, "ssim: unknown option 'window'"),
         ({"metrics": ["lpips"]}, "give it as reference, or take backbone: alex"),
         ({"adversarial": torch.zeros(2, 1, 16, 17)}, "adversarial: shape"),
@@ -227,7 +314,17 @@ def test_a_metric_is_a_function_that_needs_no_context(name):
     assert values.numpy() == pytest.approx(infoadv.measure(clean, other, [name])[name].to_numpy())
 
 
+def test_a_bare_metric_checks_its_options():
+    with pytest.raises(OptionError, match="ssim: unknown option 'window'"):
+        infoadv.metrics.ssim(torch.zeros(1, 1, 16, 16), torch.ones(1, 1, 16, 16), window=3)
+
+
 # The package
+
+
+def test_a_seed_is_what_a_configuration_takes():
+    seed = structure_schema()["properties"]["seed"]
+    assert (seed["minimum"], seed["maximum"]) == (0, LARGEST_SEED)
 
 
 def test_importing_the_package_imports_no_torch():

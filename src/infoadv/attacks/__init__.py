@@ -27,6 +27,7 @@ from typing import Any
 
 from infoadv.attacks.contract import AttackError, AttackResult, CountingModel, as_found, draw, generator, places
 from infoadv.numerics.margins import batch_view, margin
+from infoadv.registry import options as checking
 from infoadv.registry import plugins
 
 __all__ = [
@@ -48,13 +49,17 @@ def names() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Return the attack ``name`` as a function that leaves the model as it found it; its file is imported now."""
+    """Return the attack ``name`` as a function that checks its options and leaves the model as it found it.
+
+    Its file is imported now.
+    """
     if name.startswith("_") or name not in names():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; attacks are {', '.join(names())}")
     function = plugins.load("attacks", name)
 
     @functools.wraps(function)
     def attack(model: Any, *arguments: Any, **options: Any) -> AttackResult:
+        options = checking.check_call("attacks", name, function, options)
         with as_found(model):
             return function(model, *arguments, **options)
 

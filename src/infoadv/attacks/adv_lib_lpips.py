@@ -99,12 +99,16 @@ def alma_lpips(
 
     ``reference`` is the network for backbone ``reference``, which the workflow gives. Passes through AlexNet or the
     reference are not counted: they are no passes through the model. Raises AttackError where the weights of AlexNet are
-    neither there nor to be downloaded, or the reference is missing.
+    neither there nor to be downloaded, or a reference is missing or not asked for.
     """
+    if backbone != "reference" and reference is not None:
+        raise AttackError("alma_lpips: reference goes with backbone reference; leave it out, or set the backbone.")
     if backbone == "alex":
         distance = lpips_distance(alexnet_features(images.device), images)
     elif reference is None:
-        raise AttackError("alma_lpips: backbone reference needs a reference network; give --reference FILE.")
+        raise AttackError(
+            "alma_lpips: backbone reference needs a reference network; give --reference FILE, from Python reference=NETWORK."
+        )
     else:
         distance = reference_distance(reference, images)
     return run_alma(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from infoadv.attacks.contract import AttackResult, CountingModel, as_found
 from infoadv.attacks.harness import Attacked, budget, choose_targets, run_batch
 from infoadv.execution.progress import Progress
-from infoadv.numerics.checks import check_images, integers
+from infoadv.numerics.checks import check_images, checked_seed, integers, numbers
 from infoadv.registry import options as checking
 from infoadv.registry import plugins
 from infoadv.registry.options import OptionError
@@ -55,7 +55,7 @@ def attack(
     indices
         (N,) integers: the places of the images in their data set, from which randomness comes; 0, 1, ... by default.
     seed
-        Seed of everything random.
+        Seed of everything random, from 0 to 2^32 - 1.
     batch_size
         Images that run together, all by default; it bounds memory, and changes results by floating-point noise only.
     progress
@@ -84,7 +84,8 @@ def attack(
     >>> result.images.shape, result.success.dtype
     (torch.Size([4, 1, 8, 8]), torch.bool)
     """
-    function, method = _function(name, options)
+    seed = checked_seed(seed)
+    function, method, offered = _function(name, options)
     labels = _checked(model, images, labels, method)
     with as_found(model):
         classes = _probed(model, images)
@@ -98,13 +99,12 @@ def attack(
         raise checking.unknown(str(targets), _AIMS, "choice of targets")
     places = torch.arange(len(images)) if indices is None else integers(indices, images, "indices").cpu()
     size = len(images) if batch_size is None else batch_size
-    if not isinstance(size, int) or size < 1:
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         raise OptionError(f"batch_size: {batch_size!r} is not allowed; give an integer of at least 1, or None.")
     shown = Progress(len(images), "images") if progress else None
-    limits = budget(options, name) if isinstance(name, str) else {}
     if "norms" in options:
-        # A control is not enlarged until it succeeds: its size is what it controls for.
-        limits = {"l2": 0.0}
+        options["norms"] = numbers(options["norms"], images, "norms")
+    limits = budget(options, method) if offered or "norms" in options else {}
     parts = []
     for start in range(0, len(images), size):
         part = slice(start, start + size)
@@ -141,32 +141,25 @@ def _say_passes(progress: Progress, model: CountingModel) -> None:
         progress.alive(f"{int(model.forwards.max())} forward passes")
 
 
-def _function(name: str | Callable[..., AttackResult], options: dict[str, Any]) -> tuple[Callable[..., Any], str]:
-    """Return the attack and what errors call it, after checking the ``options`` that it is called with.
+def _function(name: str | Callable[..., AttackResult], options: dict[str, Any]) -> tuple[Callable[..., Any], str, bool]:
+    """Return the attack, what errors call it, and whether it is one that is offered, after checking its ``options``.
 
     Numbers of numpy among them become Python's own.
     """
     if not isinstance(name, str):
         if not callable(name):
             raise OptionError(f"name: a {type(name).__name__} is not allowed; give an attack's name or a function.")
-        method = getattr(name, "__name__", "the attack")
-        _check_signature(name, method, options)
-        return name, method
+        function, method = inspect.unwrap(name), getattr(name, "__name__", "the attack")
+        if method not in plugins.names("attacks") or plugins.load("attacks", method) is not function:
+            _check_signature(name, method, options)
+            return name, method, False
+        # As infoadv.attacks gives it out.
+        name = method
     if name not in plugins.names("attacks"):
         raise checking.unknown(name, plugins.names("attacks"), "attack")
     function = plugins.load("attacks", name)
-    schema = plugins.schemas("attacks")[name]
-    parameters = inspect.signature(function).parameters.values()
-    # Tensors and networks, which no schema describes.
-    passed = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in schema]
-    options |= checking.check("attacks", name, options, [p for p in passed if p not in ("targets", "indices", "seed")])
-    if "like" in options:
-        raise OptionError(f"{name}: like names an attack of a configuration; give norms, the L2 norms (N,), instead.")
-    for parameter in parameters:
-        required = parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
-        if required and parameter.name not in options:
-            raise OptionError(f"{name}: lacks the argument {parameter.name!r}.")
-    return function, name
+    options |= checking.check_call("attacks", name, function, options)
+    return function, name, True
 
 
 def _check_signature(function: Callable[..., Any], name: str, options: dict[str, Any]) -> None:

@@ -131,14 +131,18 @@ def round_to_8_bits(
 
 
 def budget(options: Mapping[str, Any], method: str) -> dict[str, float]:
-    """Return the named budget of an attack as arguments of ``round_to_8_bits``; an attack without one has none.
+    """Return the budget of an attack called with ``options`` as arguments of ``round_to_8_bits``; {} without a named one.
 
     ``epsilon`` is an L-infinity budget unless its schema says ``"norm": "l2"``.
     """
-    epsilon = options.get("epsilon")
+    if "norms" in options:
+        # A control is not enlarged until it succeeds: its size is what it controls for.
+        return {"l2": 0.0}
+    declared = plugins.schemas("attacks").get(method, {}).get("epsilon", {})
+    epsilon = options.get("epsilon", declared.get("default"))
     if not isinstance(epsilon, int | float):
         return {}
-    return {plugins.schemas("attacks")[method]["epsilon"].get("norm", "linf"): float(epsilon)}
+    return {declared.get("norm", "linf"): float(epsilon)}
 
 
 def run_batch(

@@ -13,22 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 from infoadv.config.errors import ConfigError, explain, require_known
 from infoadv.config.limits import project_path
 from infoadv.registry import plugins
+from infoadv.registry.options import Validator
 from infoadv.registry.source_code import function_of
 
 SCHEMA_FILE = Path(__file__).with_name("config.schema.json")
-
-# JSON schema takes 4.0 for an integer; the command line does not.
-_Validator = jsonschema.validators.extend(
-    jsonschema.Draft202012Validator,
-    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
-        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
-    ),
-)
 
 
 @cache
@@ -64,7 +55,7 @@ def options_schema(folder: str, name: str) -> dict[str, Any]:
 def check(value: Any, schema: dict[str, Any], prefix: tuple[str, ...] = ()) -> None:
     """Raise ``ConfigError`` unless ``value``, given at the key ``prefix``, is what ``schema`` allows."""
     errors = sorted(
-        _Validator(schema).iter_errors(value),
+        Validator(schema).iter_errors(value),
         # An unknown key comes before a missing one: the first is usually why the second is missing.
         key=lambda error: (
             [str(part) for part in error.absolute_path],

@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any
 
 from infoadv.execution.errors import InfoadvError
 from infoadv.execution.progress import Progress
+from infoadv.registry import options as checking
 from infoadv.registry import plugins
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def names() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Return the metric ``name`` as a function that needs no ``context``; its file is imported now."""
+    """Return the metric ``name`` as a function that checks its options and needs no ``context``; its file is imported now."""
     if name.startswith("_") or name not in names():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; metrics are {', '.join(names())}")
     import torch
@@ -158,6 +159,7 @@ def __getattr__(name: str) -> Any:
 
     @functools.wraps(function)
     def metric(clean: Tensor, adversarial: Tensor, *, context: MetricContext | None = None, **options: Any) -> Tensor:
+        options = checking.check_call("metrics", name, function, options)
         known = context or MetricContext(clean.device, 0, torch.arange(len(clean)))
         return function(clean, adversarial, context=known, **options)
 

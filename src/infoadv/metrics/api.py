@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from infoadv.metrics import MetricContext, column, evaluate, names
-from infoadv.numerics.checks import check_images, integers
+from infoadv.numerics.checks import check_images, checked_seed, integers
 from infoadv.registry import options as checking
 from infoadv.registry.options import OptionError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def measure(
     clean: Tensor,
     adversarial: Tensor,
-    metrics: Sequence[str] | Mapping[str, Mapping[str, Any]] = ("l2", "linf", "ssim"),
+    metrics: Collection[str] | Mapping[str, Mapping[str, Any]] = ("l2", "linf", "ssim"),
     *,
     reference: nn.Module | None = None,
     indices: Tensor | None = None,
@@ -68,18 +68,39 @@ def measure(
         raise OptionError(f"adversarial: on {adversarial.device}, clean on {clean.device}; bring both to one device.")
     if clean.shape[1] not in (1, 3):
         raise OptionError(f"clean: {clean.shape[1]} channels are not allowed; metrics take 1 (gray) or 3 (sRGB).")
-    if isinstance(metrics, str):
-        raise OptionError(f"metrics: a text is not allowed; give a list, [{metrics!r}].")
-    specification = {name: dict(metrics[name] if isinstance(metrics, Mapping) else {}) for name in metrics}
-    for name, given in specification.items():
-        if name not in names():
-            raise checking.unknown(name, names(), "metric")
-        specification[name] = checking.check("metrics", name, given)
-        if reference is None and column(name, given) == "lpips_reference":
-            raise OptionError(
-                f"{name}: looks through a network that is not attacked; give it as reference, or take backbone: alex."
-            )
+    seed = checked_seed(seed)
+    specification = _specification(metrics)
+    looking = [name for name, given in specification.items() if column(name, given) == "lpips_reference"]
+    if looking and reference is None:
+        raise OptionError(
+            f"{looking[0]}: looks through a network that is not attacked; give it as reference, or take backbone: alex."
+        )
+    if reference is not None and not looking:
+        raise OptionError(
+            "reference: no metric looks through it; ask for lpips with backbone: reference, or leave it out."
+        )
     places = torch.arange(len(clean)) if indices is None else integers(indices, clean, "indices").cpu()
     context = MetricContext(device=clean.device, seed=seed, indices=places, reference=reference)
     values = evaluate(clean.detach(), adversarial.detach(), specification, context)
     return pandas.DataFrame({name: value.numpy() for name, value in values.items()})
+
+
+def _specification(metrics: Collection[str] | Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the options of each metric asked for, checked."""
+    if isinstance(metrics, str):
+        raise OptionError(f"metrics: a text is not allowed; give a list, [{metrics!r}].")
+    if not isinstance(metrics, Collection) or not metrics:
+        raise OptionError(
+            f"metrics: {metrics!r} is not allowed; give a list of names, or a mapping from names to options."
+        )
+    specification = {}
+    for name in metrics:
+        if name not in names():
+            raise checking.unknown(name, names(), "metric")
+        given = metrics[name] if isinstance(metrics, Mapping) else {}
+        if not isinstance(given, Mapping):
+            raise OptionError(f"metrics: {name}: {given!r} is not allowed; give a mapping of options, {{}} for none.")
+        specification[name] = checking.check("metrics", name, given)
+        if given.get("backbone", "reference") == "reference" and given.get("reference") is not None:
+            raise OptionError(f"{name}: reference names a network of a configuration; give the network as reference.")
+    return specification

@@ -153,7 +153,12 @@ def _pretrained(backbone: str, device: torch.device) -> nn.Module:
 
 
 def _activations(network: nn.Module, images: Tensor) -> list[Tensor]:
-    """Return the maps (N, C, H, W) after each activation, in order, each position scaled to unit norm over channels."""
+    """Return the maps (N, C, H, W) after each activation, in order, each position scaled to unit norm over channels.
+
+    The network looks in eval mode, and is left in the mode that it was in.
+    """
+    if not isinstance(network, nn.Module):
+        raise MetricError(f"reference: a {type(network).__name__} is not allowed; give a torch.nn.Module.")
     maps: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -162,11 +167,14 @@ def _activations(network: nn.Module, images: Tensor) -> list[Tensor]:
             maps.append(output / (output.norm(dim=1, keepdim=True) + _EPSILON))
 
     handles = [module.register_forward_hook(keep) for module in network.modules() if isinstance(module, ACTIVATIONS)]
+    modes = {module: module.training for module in network.modules()}
     try:
-        network(images)
+        network.eval()(images)
     finally:
         for handle in handles:
             handle.remove()
+        for module, training in modes.items():
+            module.training = training
     return maps
 
 

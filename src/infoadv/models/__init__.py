@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from infoadv import artifacts
 from infoadv.execution.errors import InfoadvError
 from infoadv.registry import factories, plugins
+from infoadv.registry.options import Validator
 from infoadv.registry.source_code import origin
 
 #: Classes and pixels a side beyond which no artefact is believed.
@@ -213,7 +214,7 @@ def _checked(specification: dict[str, Any], header: dict[str, Any]) -> tuple[dic
     }
     options = header.get("architecture_options", specification["options"])
     found = {"shape": header["dataset_shape"], "classes": header["classes"], "options": options}
-    jsonschema.validate(found, {"properties": properties}, jsonschema.Draft202012Validator)
+    jsonschema.validate(found, {"properties": properties}, Validator)
     if found["shape"][0] not in (1, 3) or max(found["shape"]) > _MAX_SIDE:
         raise ModelError(f"its header asks for images of shape {found['shape']}; remove it and run again.")
     return options, found["shape"], found["classes"]

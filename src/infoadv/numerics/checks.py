@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,8 @@ from infoadv.registry.options import OptionError
 
 #: Rounding a pixel to float32 may pass 0 or 1 by as much.
 _SLACK = 1e-6
+#: As in a configuration: further numbers are drawn from it, which have to fit as well.
+LARGEST_SEED = 2**32 - 1
 
 
 def check_images(images: Tensor, name: str) -> None:
@@ -40,3 +44,25 @@ def integers(values: Tensor, images: Tensor, name: str) -> Tensor:
             f"{name}: shape {tuple(values.shape)} is not allowed; give one for each image, ({len(images)},)."
         )
     return values.to(images.device, torch.int64)
+
+
+def numbers(values: Tensor, images: Tensor, name: str) -> Tensor:
+    """Return ``values`` (N,) beside ``images``; raise ``OptionError`` unless they are one finite number >= 0 an image."""
+    if not isinstance(values, Tensor):
+        raise OptionError(
+            f"{name}: a {type(values).__name__} is not allowed; give a torch.Tensor, a number for each image."
+        )
+    if values.shape != (len(images),):
+        raise OptionError(
+            f"{name}: shape {tuple(values.shape)} is not allowed; give one for each image, ({len(images)},)."
+        )
+    if values.is_complex() or not bool((values.isfinite() & (values >= 0)).all()):
+        raise OptionError(f"{name}: every number must be finite and 0 or more.")
+    return values.to(images.device)
+
+
+def checked_seed(seed: int) -> int:
+    """Return ``seed``, one of numpy's as Python's own; raise ``OptionError`` unless a configuration takes it as well."""
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed <= LARGEST_SEED:
+        raise OptionError(f"seed: {seed!r} is not allowed; give an integer from 0 to {LARGEST_SEED}.")
+    return int(seed)

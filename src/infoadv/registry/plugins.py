@@ -46,7 +46,7 @@ SIGNATURES = {
     "figures": "(inputs, specification)",
 }
 #: What a stage passes to every function of a folder: no options.
-_PASSED = {
+PASSED = {
     "attacks": ("indices", "seed", "targets"),
     "metrics": ("context",),
     "training": ("smoothing", "generator", "teacher"),
@@ -277,7 +277,7 @@ def _schemas(paths: tuple[Path, ...], folder: str) -> dict[str, dict[str, Any]]:
         found[name] = (
             dict(declared)
             if function is None
-            else signatures.options(function, declared, shared, _PASSED.get(folder, ()))
+            else signatures.options(function, declared, shared, PASSED.get(folder, ()))
         )
     return found
 

@@ -62,11 +62,8 @@ def _attack_chunk(
     images = to_images(dataset.x_test[indices], device)
     labels = torch.from_numpy(dataset.y_test[indices]).to(device)
     options = {name: value for name, value in specification.get("options", {}).items() if name != "like"}
-    limits = harness.budget(options, specification["method"])
     if norms is not None:
         options["norms"] = torch.from_numpy(norms).to(device)
-        # A control is not enlarged until it succeeds: its size is what it controls for.
-        limits = {"l2": 0.0}
     if reference is not None:
         options["reference"] = reference
     result = harness.run_batch(
@@ -80,7 +77,7 @@ def _attack_chunk(
         indices=torch.from_numpy(indices),
         seed=seed,
         options=options,
-        limits=limits,
+        limits=harness.budget(options, specification["method"]),
         name=specification["method"],
         on_pass=on_pass,
     )
