@@ -4,7 +4,7 @@ The images are correctly classified ones from the end of the seeded order, where
 variant is one loop, the decoupled search of attacks/searches.py written for any positive definite form
 delta^T W delta, so that variants differ in what their name says and in nothing else:
 
-- weights of `masking` with a noise floor s_n and a power; plain L2; the kin;
+- weights of `masking` with a noise floor s_n and a power; plain L2; weights of earlier work;
 - W = masking in RGB plus a share of the one on luminance and chrominance (a 3 x 3 matrix a pixel);
 - masking in the sub-bands of a Haar wavelet (two levels, noise floor in each);
 - shares by which the norm shrinks or grows, falling along the run or constant; momentum; fewer passes.

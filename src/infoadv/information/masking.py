@@ -5,8 +5,8 @@ perturbation of local energy s_d^2(w). For a Gaussian signal in that Gaussian ch
 
     I(delta; x') = 1/2 sum_w ln(1 + s_d^2(w) / (s_x^2(w) + s_n^2))
 
-This objective is the project's own. Its kin: perturbation sensitivity (Luo et al. 2018) and sigma maps (Croce and Hein
-2019), which weight by the inverse local standard deviation.
+This objective is the project's own. Related: perturbation sensitivity (Luo et al. 2018) and sigma maps (Croce and Hein 2019),
+which weight by the inverse local standard deviation.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def masking_weights(clean: Tensor, noise: float | Sequence[float] = 0.1, exponen
     """Return W (N, C, H, W), with which the perturbation information of a small delta is 1/2 sum_p W_p delta_p^2.
 
     W = window * (1 / (s_x^2 + s_n^2)): the adjoint of the local mean applied to the inverse masking variance. An
-    ``exponent`` below 1 gives the weights of its kin (1/2 with little noise: inverse local standard deviation).
+    ``exponent`` below 1 gives weights like those of earlier work (1/2 with little noise: inverse local standard deviation).
     """
     window = gaussian_window(dtype=clean.dtype)
     inverse = 1 / (local_variance(clean, window) + _noise(noise, clean) ** 2)

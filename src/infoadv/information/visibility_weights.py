@@ -1,4 +1,4 @@
-"""Weighted L2 norms of earlier work, the kin of perturbation information, for comparison under the same optimiser.
+"""Weighted L2 norms of earlier work, related to perturbation information, for comparison under the same optimiser.
 
 Each function returns weights W (N, C, H, W) of the norm sum_p W_p delta_p^2, from clean images in [0, 1]. A flat region has no
 deviation to divide by, so deviations end at one gray level, ``FLOOR``.
