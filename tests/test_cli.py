@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -14,22 +15,7 @@ from helpers import ROOT
 from infoadv import InfoadvError, artifacts, cli
 from infoadv.execution import device, run_lock
 
-STAGES = (
-    "check",
-    "status",
-    "options",
-    "findings",
-    "show",
-    "fetch",
-    "data",
-    "train",
-    "attack",
-    "gather",
-    "metrics",
-    "calibrate",
-    "table",
-    "figure",
-)
+(_COMMANDS,) = (action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction))
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +41,7 @@ def digits(tmp_path):
     return out
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", _COMMANDS.choices)
 def test_help_explains_and_shows_an_example(stage, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main([stage, "--help"])
@@ -70,7 +56,7 @@ def test_help_needs_no_torch():
         "try: cli.main(['--help'])\nexcept SystemExit: pass\nsys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    assert all(stage in done.stdout for stage in STAGES)
+    assert all(stage in done.stdout for stage in _COMMANDS.choices)
 
 
 def test_show_prints_provenance(digits, capsys):
@@ -152,6 +138,32 @@ def test_unknown_names_are_answered_with_the_known_ones(tmp_path, capsys):
     assert "digits" in line
     assert "mnist" in failed(capsys, "fetch", "--source", "imagenet", "--root", tmp_path)
     assert "quality" in failed(capsys, "table", "qualty", "--spec", "{}", "--out-dir", tmp_path, "x.parquet")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data", "--spec", "{}"], "--spec: lacks the key 'source'; it needs: source."),
+        (["data", "--spec", '{"source": "digits", "sise": 16}'], "digits: unknown option 'sise'; did you mean 'size'"),
+        (["data", "--spec", '{"source": "digits", "size": 16.0}'], "digits: size: 16.0 is not allowed"),
+        (["data", "--spec", '{"source": "npz"}'], "npz: lacks the argument 'path'"),
+        (
+            ["calibrate", "--spec", '{"rhos": [0.5]}'],
+            "--spec: lacks the key 'dimensions'; it needs: dimensions, samples",
+        ),
+        (
+            ["attack", "--data", "D", "--model", "M", "--images", "1", "--chunk", "1", "--spec", '{"method": "ddn"}'],
+            "--spec: lacks the key 'name'; it needs: name, method.",
+        ),
+    ],
+)
+def test_a_specification_typed_by_hand_is_checked(arguments, message, tmp_path, capsys):
+    assert message in failed(capsys, *arguments, "--out", tmp_path / "out.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_page_that_is_not_there_cannot_be_filled(tmp_path, capsys):
+    assert "page.md: lacks the line" in failed(capsys, "options", "--write", tmp_path / "page.md")
 
 
 def test_a_data_root_without_the_data_set_says_what_to_do(tmp_path, capsys):

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -129,6 +130,22 @@ def test_the_results_in_the_readme_are_those_of_the_tables():
     script = module_from_spec(specification)
     specification.loader.exec_module(script)
     assert script.filled(written) == written, "run `make findings`"
+
+
+def named(reference):
+    """Return what a dotted name stands for; raise ``AttributeError`` or ``ImportError`` where it stands for nothing."""
+    module, *rest = reference.split(".")
+    found = import_module(module)
+    for name in rest:
+        module = f"{module}.{name}"
+        found = getattr(found, name) if hasattr(found, name) else import_module(module)
+    return found
+
+
+def test_docstrings_name_what_there_is():
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for reference in re.findall(r":(?:mod|func|class):`(infoadv[\w.]*)`", path.read_text(encoding="utf-8")):
+            assert named(reference) is not None, f"{path.name}: {reference}"
 
 
 def test_links_between_files_of_the_repository_resolve():

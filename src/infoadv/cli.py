@@ -63,6 +63,13 @@ def _replacement(text: str) -> tuple[str, str]:
     return old, new
 
 
+def _require(specification: dict[str, Any], *keys: str) -> None:
+    """Raise ``InfoadvError`` unless a specification has these keys; the workflow's have them, those typed by hand may not."""
+    missing = [key for key in keys if key not in specification]
+    if missing:
+        raise InfoadvError(f"--spec: lacks the key {missing[0]!r}; it needs: {', '.join(keys)}.")
+
+
 def _prepared_device(arguments: argparse.Namespace) -> str:
     from infoadv.execution import device
 
@@ -102,7 +109,16 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 def _data(arguments: argparse.Namespace) -> None:
     from infoadv import data
+    from infoadv.registry import options, plugins
 
+    _require(arguments.spec, "source")
+    source = arguments.spec["source"]
+    options.check_call(
+        "data",
+        source,
+        plugins.load("data", source),
+        {key: value for key, value in arguments.spec.items() if key != "source"},
+    )
     data.make(arguments.out, arguments.spec, Path(arguments.root) if arguments.root else None)
 
 
@@ -124,6 +140,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _attack(arguments: argparse.Namespace) -> None:
+    _require(arguments.spec, "name", "method")
     device = _prepared_device(arguments)
     from infoadv.stages import attack
 
@@ -181,6 +198,7 @@ def _flow(arguments: argparse.Namespace) -> None:
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
+    _require(arguments.spec, "dimensions", "samples", "rhos", "seeds", "steps")
     _prepared_device(arguments)
     from infoadv.stages import calibrate
 
@@ -251,7 +269,9 @@ def _options(arguments: argparse.Namespace) -> None:
     if arguments.write is None:
         print(documentation.text(), end="")
         return
-    before, marker, _ = Path(arguments.write).read_text(encoding="utf-8").partition(documentation.MARKER)
+    page = Path(arguments.write)
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    before, marker, _ = text.partition(documentation.MARKER)
     if not marker:
         raise InfoadvError(f"{arguments.write}: lacks the line {documentation.MARKER!r}; add it.")
     artifacts.write_text(arguments.write, f"{before}{marker}\n\n{documentation.text()}")

@@ -56,7 +56,6 @@ REFUSED = {
     "indices of others": ({"indices": torch.arange(3)}, r"indices: shape \(3,\) is not allowed"),
     "a seed that is no integer": ({"seed": 1.5}, "seed: 1.5 is not allowed; give an integer from 0 to 4294967295"),
     "a seed below 0": ({"seed": -1}, "seed: -1 is not allowed"),
-    "a float for an integer": ({"steps": 2.0}, "ddn: steps: 2.0 is not allowed"),
     "an attack of the package with a wrong option": (
         {"name": infoadv.attacks.ddn, "stepz": 3},
         "ddn: unknown option 'stepz'; did you mean 'steps'",

@@ -249,3 +249,9 @@ def test_a_folder_that_is_not_there_and_a_wrong_configuration(tmp_path, monkeypa
     wrong = write(tmp_path / "wrong.yaml", "imags: 8\n")
     assert cli.main(["status", "--configfile", str(wrong)]) == 2
     assert "wrong.yaml" in capsys.readouterr().err
+
+
+def test_outside_a_checkout_a_configuration_has_to_be_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(status, "_DEFAULT_CONFIG", tmp_path / "config.yaml")
+    with pytest.raises(status.StatusError, match="name that of the run with --configfile"):
+        status.report(None, tmp_path)

@@ -16,8 +16,8 @@ the test part of the data set, ``targets`` int64 (N,) or None for an untargeted 
 ``generator(seed, index)``, or from the seed alone where all images share the draw; nothing that happens to one image
 may depend on the others of its batch. Whoever calls it brings the model into eval mode and turns off the gradients of its
 parameters (:func:`infoadv.attacks.contract.as_found`). Counting passes, cutting into chunks and rounding to 8 bits are not an
-attack's business either: :mod:`infoadv.attacks.harness` does that. An attack whose option ``backbone`` is "reference" is given
-that network as ``reference``.
+attack's business either: :mod:`infoadv.attacks.harness` does that. An attack whose option ``backbone`` is "reference" is
+given that network as ``reference``.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from infoadv.attacks.contract import AttackResult, CountingModel, as_found
 from infoadv.attacks.harness import Attacked, budget, choose_targets, run_batch
 from infoadv.execution.progress import Progress
-from infoadv.numerics.checks import check_images, check_seed, integers, numbers
+from infoadv.numerics.checks import check_images, checked_seed, integers, numbers
 from infoadv.registry import options as checking
 from infoadv.registry import plugins
 from infoadv.registry.options import OptionError
@@ -84,7 +84,7 @@ def attack(
     >>> result.images.shape, result.success.dtype
     (torch.Size([4, 1, 8, 8]), torch.bool)
     """
-    check_seed(seed)
+    seed = checked_seed(seed)
     function, method, offered = _function(name, options)
     labels = _checked(model, images, labels, method)
     with as_found(model):
@@ -142,9 +142,9 @@ def _say_passes(progress: Progress, model: CountingModel) -> None:
 
 
 def _function(name: str | Callable[..., AttackResult], options: dict[str, Any]) -> tuple[Callable[..., Any], str, bool]:
-    """Return the attack, what errors call it, and whether it is one that is offered, after checking its options.
+    """Return the attack, what errors call it, and whether it is one that is offered, after checking its ``options``.
 
-    Numbers of numpy among the ``options`` become Python's own.
+    Numbers of numpy among them become Python's own.
     """
     if not isinstance(name, str):
         if not callable(name):

@@ -46,7 +46,7 @@ def read(path: str | Path) -> dict[str, Any]:
         finally:
             loader.dispose()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); correct the path.") from error
     except yaml.MarkedYAMLError as error:
         line = f": line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path}{line}: not YAML ({error.problem}).") from error

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from infoadv.metrics import MetricContext, column, evaluate, names
-from infoadv.numerics.checks import check_images, check_seed, integers
+from infoadv.numerics.checks import check_images, checked_seed, integers
 from infoadv.registry import options as checking
 from infoadv.registry.options import OptionError
 
@@ -68,7 +68,7 @@ def measure(
         raise OptionError(f"adversarial: on {adversarial.device}, clean on {clean.device}; bring both to one device.")
     if clean.shape[1] not in (1, 3):
         raise OptionError(f"clean: {clean.shape[1]} channels are not allowed; metrics take 1 (gray) or 3 (sRGB).")
-    check_seed(seed)
+    seed = checked_seed(seed)
     specification = _specification(metrics)
     looking = [name for name, given in specification.items() if column(name, given) == "lpips_reference"]
     if looking and reference is None:
@@ -100,8 +100,7 @@ def _specification(metrics: Collection[str] | Mapping[str, Mapping[str, Any]]) -
         given = metrics[name] if isinstance(metrics, Mapping) else {}
         if not isinstance(given, Mapping):
             raise OptionError(f"metrics: {name}: {given!r} is not allowed; give a mapping of options, {{}} for none.")
-        given = checking.check("metrics", name, given)
+        specification[name] = checking.check("metrics", name, given)
         if given.get("backbone", "reference") == "reference" and given.get("reference") is not None:
             raise OptionError(f"{name}: reference names a network of a configuration; give the network as reference.")
-        specification[name] = given
     return specification

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 
@@ -59,7 +61,8 @@ def numbers(values: Tensor, images: Tensor, name: str) -> Tensor:
     return values.to(images.device)
 
 
-def check_seed(seed: int) -> None:
-    """Raise ``OptionError`` unless ``seed`` is an integer that a configuration takes as well."""
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= LARGEST_SEED:
+def checked_seed(seed: int) -> int:
+    """Return ``seed``, one of numpy's as Python's own; raise ``OptionError`` unless a configuration takes it as well."""
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed <= LARGEST_SEED:
         raise OptionError(f"seed: {seed!r} is not allowed; give an integer from 0 to {LARGEST_SEED}.")
+    return int(seed)

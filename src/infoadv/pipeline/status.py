@@ -176,10 +176,14 @@ def report(configfile: str | Path | None, directory: str | Path) -> str:
     ConfigError
         The configuration cannot run.
     StatusError
-        There is no such folder.
+        There is no such folder, or no default configuration.
     """
     if not Path(directory).is_dir():
         raise StatusError(f"{directory}: no such folder; give the folder of the run with --directory.")
+    if configfile is None and not _DEFAULT_CONFIG.is_file():
+        raise StatusError(
+            "there is no default configuration outside a checkout; name that of the run with --configfile."
+        )
     settings = config.load(configfile or _DEFAULT_CONFIG, directory)
     found = standings(settings, directory)
     in_state = {

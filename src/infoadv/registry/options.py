@@ -53,15 +53,16 @@ def check(folder: str, name: str, given: Mapping[str, Any], passed: Collection[s
 
 
 def check_call(folder: str, name: str, function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keywords ``given``, with which ``function``, offered by a folder as ``name``, can be called; as :func:`check`.
+    """Return the keywords ``given`` as :func:`check` does, for ``function``, which a folder offers as ``name``.
 
     The values of tensors and networks, which no configuration can hold, are not checked, and neither are those of the keywords
-    that a stage passes to every function of the folder.
+    that a stage passes to every function of the folder. Raises ``OptionError`` also where an argument is missing.
     """
     schema, stage = plugins.schemas(folder)[name], plugins.PASSED.get(folder, ())
     keywords = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
     passed = [parameter.name for parameter in keywords if parameter.name not in schema and parameter.name not in stage]
-    own = check(folder, name, {key: value for key, value in given.items() if key not in stage}, passed)
+    own = {key: value for key, value in given.items() if key not in stage}
+    options = check(folder, name, own, passed)
     for key in own:
         # What a stage makes something else of: a configuration names an attack, the function takes its norms.
         if key not in passed and key not in [parameter.name for parameter in keywords]:
@@ -69,7 +70,7 @@ def check_call(folder: str, name: str, function: Callable[..., Any], given: Mapp
     for parameter in keywords:
         if parameter.default is parameter.empty and parameter.name not in (*stage, *given):
             raise OptionError(f"{name}: lacks the argument {parameter.name!r}.")
-    return {**given, **own}
+    return {**given, **options}
 
 
 def _plain(value: Any) -> Any:
