@@ -109,6 +109,16 @@ def test_a_factory_that_is_not_there_is_named(case, raw, code):
     assert said.startswith(f"models.theirs.factory: {expected}")
 
 
+def test_a_network_that_torchvision_lacks_is_named(raw, project):
+    raw["models"]["standard"] |= {"architecture": "torchvision", "options": {"name": "resnet18"}}
+    assert problems(raw) == []
+    raw["models"]["standard"]["options"] = {"name": "resnet19"}
+    (problem,) = problems(raw)
+    assert problem.startswith(
+        "models.standard.options.name: torchvision has no classification network 'resnet19'; did you"
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -26,6 +26,7 @@ def problems(settings: Config, directory: Path) -> list[str]:
     return [
         *missing_files(settings, directory),
         *missing_code(settings, directory),
+        *missing_architectures(settings),
         *missing_images(settings, directory),
     ]
 
@@ -77,6 +78,30 @@ def missing_code(settings: Config, directory: Path) -> list[str]:
             if problem:
                 found.append(f"models.{name}.factory: {problem}")
     return found
+
+
+def missing_architectures(settings: Config) -> list[str]:
+    """Return what is to be said of the networks that torchvision, where it is installed, does not have.
+
+    It is imported to be asked, which takes seconds: only under a configuration that names it, and by ``infoadv check`` alone.
+    """
+    wanted = {
+        name: entry["options"]["name"]
+        for name, entry in settings.values["models"].items()
+        if entry.get("architecture") == "torchvision"
+    }
+    if wanted:
+        with suppress(ImportError):
+            from torchvision import models
+
+            offered = models.list_models(module=models)
+            return [
+                f"models.{name}.options.name: torchvision has no classification network {given!r}; "
+                f"{suggestion(given, offered)}."
+                for name, given in wanted.items()
+                if given not in offered
+            ]
+    return []
 
 
 def module_file(module: str, directory: Path) -> Path | None:
