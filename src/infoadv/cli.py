@@ -109,16 +109,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 def _data(arguments: argparse.Namespace) -> None:
     from infoadv import data
-    from infoadv.registry import options, plugins
 
-    _require(arguments.spec, "source")
-    source = arguments.spec["source"]
-    options.check_call(
-        "data",
-        source,
-        plugins.load("data", source),
-        {key: value for key, value in arguments.spec.items() if key != "source"},
-    )
     data.make(arguments.out, arguments.spec, Path(arguments.root) if arguments.root else None)
 
 

@@ -166,8 +166,9 @@ def test_a_negative_label_of_any_source(small_digits):
     ("specification", "words"),
     [
         ({"path": "mine.npz"}, "data set mine: lacks 'source'; choose one of: cifar10, digits"),
-        ({"source": "npz"}, "data set mine: npz: missing a required argument: 'path'"),
-        ({"source": "npz", "pth": "mine.npz"}, "data set mine: npz: "),
+        ({"source": "npz"}, "data set mine: npz: lacks the argument 'path'"),
+        ({"source": "npz", "pth": "mine.npz"}, "data set mine: npz: unknown option 'pth'; did you mean 'path'"),
+        ({"source": "digits", "size": 16.0}, "data set mine: digits: size: 16.0 is not allowed"),
     ],
 )
 def test_a_specification_that_cannot_be_made(tmp_path, specification, words):

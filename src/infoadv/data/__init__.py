@@ -9,7 +9,6 @@ downloaded; if its option ``path`` is a folder, ``digest(path)`` of what it read
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 
 from infoadv import artifacts
 from infoadv.execution.errors import InfoadvError
+from infoadv.registry import options as checking
 from infoadv.registry import plugins
 
 
@@ -90,11 +90,9 @@ def make(path: str | Path, specification: dict[str, Any], root: Path | None) -> 
         )
     source = plugins.load("data", options.pop("source"))
     try:
-        inspect.signature(source).bind(root, **options)
-    except TypeError as error:
-        raise DataError(
-            f"data set {Path(path).stem}: {specification['source']}: {error}; see config/README.md."
-        ) from error
+        options = checking.check_call("data", specification["source"], source, options)
+    except checking.OptionError as error:
+        raise DataError(f"data set {Path(path).stem}: {error}") from error
     try:
         dataset = source(root, **options)
     except DataError as error:
