@@ -95,7 +95,8 @@ def pytest_xdist_auto_num_workers():
 
 
 def pytest_collection_modifyitems(items):
-    """Skip what this machine lacks, and say so."""
+    """Skip what this machine lacks, and say so; put the longest tests first, so that no process is left alone with them."""
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
     for item in items:
         if item.get_closest_marker("network") and os.environ.get("INFOADV_NETWORK") != "1":
             item.add_marker(pytest.mark.skip(reason="needs the internet; set INFOADV_NETWORK=1 to run it"))
