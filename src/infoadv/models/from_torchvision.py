@@ -46,9 +46,10 @@ def torchvision(
         raise InfoadvError(f"torchvision has no classification network {name!r}; it has: {', '.join(offered)}.")
     try:
         network = models.get_model(name, weights=None, num_classes=classes, **_arguments(name, shape))
+    except NotImplementedError:
+        # A RuntimeError that is no fault of the size: the network cannot be built on the meta device.
+        raise
     except (AssertionError, RuntimeError, ValueError) as error:
-        if isinstance(error, NotImplementedError):
-            raise
         detail = " ".join(str(error).split())
         raise InfoadvError(f"{name} cannot be built for images of {shape[1]} x {shape[2]} ({detail}).") from error
     if stem == "small":
