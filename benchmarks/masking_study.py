@@ -1,7 +1,7 @@
 """How `masking` was tuned: forms of the weight, and rules of the search, on images apart from those that are reported.
 
 The images are correctly classified ones from the end of the seeded order, where the reported ones are its beginning. Every
-variant is one loop, the decoupled search of attacks/searches.py written for any positive definite form
+variant is one loop, the decoupled search of attacks/decoupled.py written for any positive definite form
 delta^T W delta, so that variants differ in what their name says and in nothing else:
 
 - weights of `masking` with a noise floor s_n and a power; plain L2; weights of earlier work;
@@ -28,7 +28,6 @@ from torch import Tensor, nn
 from infoadv import data, metrics, models
 from infoadv.attacks import batch_view, margin
 from infoadv.attacks.harness import round_to_8_bits, to_images
-from infoadv.attacks.information import smooth_margin
 from infoadv.information import visibility_weights
 from infoadv.information.masking import (
     OPPONENT,
@@ -38,6 +37,7 @@ from infoadv.information.masking import (
     masking_weights,
     to_opponent,
 )
+from infoadv.numerics.margins import smooth_margin
 
 #: Metrics, and whether more of them is better.
 JUDGES = {"ssim": True, "haarpsi": True, "gmsd": False, "lpips": False, "nmi": True, "ciede2000": False}

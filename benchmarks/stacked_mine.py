@@ -12,7 +12,7 @@ import argparse
 import torch
 from common import random_images, random_target, ratio, set_up
 
-from infoadv.attacks.information import mine, uae_projection
+from infoadv.attacks.mine_attacks import mine, uae_projection
 
 RECIPES = {
     "default": (mine, {"search": "primal_dual"}),

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from helpers.linear import linear_problem
-from infoadv.attacks import AttackError, CountingModel, information, margin
+from infoadv import attacks
+from infoadv.attacks import AttackError, CountingModel, margin
 from infoadv.information.masking import masking_weights, perturbation_information
 
 QUICK = {
@@ -53,7 +54,7 @@ def steep_problem(*args, seed):
 
 
 def run(model, images, labels, *, estimator, **options):
-    return getattr(information, estimator)(model, images, labels, **options)
+    return getattr(attacks, estimator)(model, images, labels, **options)
 
 
 @pytest.mark.parametrize("name", list(QUICK))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from infoadv.attacks import AttackResult, batch_view, margin
-from infoadv.attacks.searches import decoupled
+from infoadv.attacks.decoupled import decoupled
 from infoadv.metrics.human import jod_of
 from infoadv.numerics.margins import smooth_margin
 from infoadv.numerics.pixels import on_levels

@@ -1,0 +1,77 @@
+"""The decoupled search of the information attacks: direction apart from norm, in coordinates that make the objective an L2."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from infoadv.attacks.searches import Information, Trace, take_over
+from infoadv.attacks.tracking import Tracker
+from infoadv.information.projection import projection_information
+from infoadv.numerics.margins import batch_view, margin, smooth_margin
+from infoadv.numerics.pixels import on_levels
+
+_TINY = 1e-12
+#: Share by which the decoupled search shrinks or enlarges the norm, at its beginning and at its end: large ones find the
+#: boundary, small ones settle on it. What else was tried is in benchmarks/masking_study.py.
+_FIRST_SHARE, _LAST_SHARE = 0.1, 0.01
+
+
+def decoupled(
+    model: nn.Module,
+    clean: Tensor,
+    labels: Tensor,
+    targets: Tensor | None,
+    information: Information,
+    root: Tensor,
+    *,
+    steps: int,
+    confidence: float,
+    epsilon: float,
+    quantize: bool,
+) -> tuple[Tracker, Trace]:
+    """Decoupled direction and norm (Rony et al. 2019) in whitened coordinates z = delta ``root``.
+
+    Every step moves z along the normalised gradient, sets its norm, a little smaller where the last image was adversarial
+    and a little larger where not, and returns to the box. ``information`` ranks the iterates; ``root`` (N, C, H, W), square
+    roots of weights of mean square 1, makes it a plain L2 near the clean image.
+    """
+    best, trace = Tracker(clean), Trace(steps)
+    low, high = (clean - epsilon).clamp_min(0), (clean + epsilon).clamp_max(1)
+    if quantize:
+        # Rounding must not leave the ball: its edges are moved in to whole levels.
+        low, high = (low * 255 - 1e-3).ceil() / 255, (high * 255 + 1e-3).floor() / 255
+    z = torch.zeros_like(clean)
+    norm = torch.zeros(len(clean), device=clean.device)
+    for step in range(steps):
+        perturbed = torch.minimum(torch.maximum(clean + z / root, low), high)
+        # The gradient is taken at the rounded image, as if rounding were the identity.
+        seen = (on_levels(perturbed) if quantize else perturbed).detach().requires_grad_(True)
+        logits = model(seen)
+        margins = margin(logits, labels, targets)
+        (gradient,) = torch.autograd.grad(smooth_margin(logits, labels, targets).sum(), seen)
+        with torch.no_grad():
+            kept = information(seen.detach())
+            success = take_over(best, seen.detach(), kept, margins.detach(), confidence, step)
+            trace.add(step, margins, kept, lambda: projection_information(clean, seen.detach()))  # noqa: B023
+            # A pixel at the edge of its range cannot follow: leaving it in the norm would shorten the others.
+            blocked = ((perturbed <= low) & (gradient < 0)) | ((perturbed >= high) & (gradient > 0))
+            direction = torch.where(blocked, 0.0, gradient / root)
+            direction = direction / batch_view(direction.flatten(1).norm(dim=1) + _TINY, direction)
+            if step == 0:
+                norm = _first_norm(margins, gradient / root, confidence)
+            else:
+                share = _FIRST_SHARE * (_LAST_SHARE / _FIRST_SHARE) ** (step / steps)
+                norm = norm * torch.where(success, 1 - share, 1 + share)
+            size = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps))
+            z = (perturbed - clean) * root + batch_view(size * norm, direction) * direction
+            z = z * batch_view(norm / (z.flatten(1).norm(dim=1) + _TINY), z)
+    return best, trace
+
+
+def _first_norm(margins: Tensor, gradient: Tensor, confidence: float) -> Tensor:
+    """Return (N,) the norm at which a linear model of the loss would cross the boundary, as the first guess."""
+    slope = gradient.flatten(1).norm(dim=1)
+    return ((confidence - margins).clamp_min(1e-2) / (slope + _TINY)).clamp(0.05, 2.0)
