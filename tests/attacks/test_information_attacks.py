@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from helpers.linear import linear_problem
-from infoadv import attacks
 from infoadv.attacks import AttackError, CountingModel, margin
 from infoadv.information.masking import masking_weights, perturbation_information
+from infoadv.registry import plugins
 
 QUICK = {
     "projection decoupled": {"estimator": "projection", "search": "decoupled", "steps": 60},
@@ -54,7 +54,7 @@ def steep_problem(*args, seed):
 
 
 def run(model, images, labels, *, estimator, **options):
-    return getattr(attacks, estimator)(model, images, labels, **options)
+    return plugins.load("attacks", estimator)(model, images, labels, **options)
 
 
 @pytest.mark.parametrize("name", list(QUICK))
