@@ -316,6 +316,41 @@ def test_sweeps_become_attacks_of_the_same_colour_that_are_not_compared(raw):
     assert Run("digits", "standard", step.name) in checked.runs
 
 
+def test_a_sweep_varies_options_one_at_a_time_or_in_every_combination(raw):
+    raw["sweeps"] = {
+        "mi_masking": {"each": {"confidence": [1, 2], "quantize": [False]}, "models": ["standard"]},
+        "ddn": {"combinations": {"steps": [5, 9], "gamma": [0.1, 0.2]}},
+    }
+    checked = Config(raw)
+    varied = {name: attack.varied for name, attack in checked.attacks.items() if attack.sweep_of}
+    assert varied == {
+        "mi_masking-confidence-1": {"confidence": 1},
+        "mi_masking-confidence-2": {"confidence": 2},
+        "mi_masking-quantize-False": {"quantize": False},
+        "ddn-steps-5-gamma-0.1": {"steps": 5, "gamma": 0.1},
+        "ddn-steps-5-gamma-0.2": {"steps": 5, "gamma": 0.2},
+        "ddn-steps-9-gamma-0.1": {"steps": 9, "gamma": 0.1},
+        "ddn-steps-9-gamma-0.2": {"steps": 9, "gamma": 0.2},
+    }
+    for name, point in varied.items():
+        attack = checked.attacks[name]
+        start = checked.attacks[attack.sweep_of]
+        assert attack.options["digits"] == {**start.options["digits"], **point}
+    # The attack that is varied has a value of each option as well.
+    assert checked.attacks["mi_masking"].varied == {"confidence": 0, "quantize": True}
+    assert checked.attacks["ddn"].varied == {"steps": 20, "gamma": 0.05}
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [{}, {"values": [1]}, {"option": "gamma"}, {"option": "gamma", "values": [0.1], "combinations": {"steps": [5]}}],
+)
+def test_a_sweep_says_in_one_way_what_varies(raw, sweep):
+    raw["sweeps"] = {"ddn": sweep}
+    with pytest.raises(ConfigError, match=r"sweeps\.ddn: says what varies in one way: by option and values"):
+        Config(raw)
+
+
 def test_only_attacked_networks_are_attacked_and_options_can_differ_by_data_set(raw):
     raw["datasets"]["large"] = {"source": "digits", "size": 32}
     raw["attacks"]["ddn"]["per_dataset"] = {"large": {"steps": 7}}

@@ -40,6 +40,7 @@ def specification(**figure: Any) -> dict[str, Any]:
             "color_index": i,
             "sweep_of": name.split("-")[0] if "-" in name else None,
             "compared": name in ("cw", "mine"),
+            "varied": {name.split("-")[1]: float(name.split("-")[2])} if "-" in name else {},
         }
         for i, name in enumerate(ATTACKS)
     }
@@ -139,10 +140,10 @@ def test_tradeoff(paths: dict[str, list[str]], tmp_path: Path) -> None:
 
 def test_a_family_begins_with_the_attack_that_its_sweep_varies(paths: dict[str, list[str]], tmp_path: Path) -> None:
     spec = specification()
-    spec["attacks"]["cw"]["swept"] = {"option": "confidence", "value": 0.5}
-    spec["attacks"]["weak"]["swept"] = {"option": "epsilon", "value": "smallest"}
-    # What the configuration says counts more than what the name looks like.
-    spec["attacks"]["cw-confidence-0"] |= {"option": "confidence", "value": -1}
+    spec["attacks"]["cw"]["varied"] = {"confidence": 0.5, "steps": 7}
+    spec["attacks"]["weak"]["varied"] = {"epsilon": "smallest"}
+    # The configuration says what varies; a name says nothing.
+    spec["attacks"]["cw-confidence-0"]["varied"] = {"confidence": -1}
     # Where the sweep does not run, its attack alone is no family.
     alone = [path for path in of(paths, "photos", "metrics") if "-" not in Path(path).stem]
     frame = draw("tradeoff", of(paths, "digits", "metrics") + alone, spec, tmp_path)
@@ -151,9 +152,12 @@ def test_a_family_begins_with_the_attack_that_its_sweep_varies(paths: dict[str, 
     assert confidence["attack"].unique().tolist() == ["cw"]
     assert confidence["dataset"].unique().tolist() == ["digits"]
     assert frame.loc[frame["panel"] == "budget", "value"].tolist() == [0.1, 0.3]
-    spec["attacks"]["cw-confidence-5"] |= {"option": "confidence", "value": "large"}
-    with pytest.raises(InfoadvError, match=r"cw-confidence-5: .*sweeps over numbers"):
-        draw("tradeoff", of(paths, "digits", "metrics"), spec, tmp_path)
+    # Neither words nor several options at once have a place on a curve.
+    spec["attacks"]["cw-confidence-5"]["varied"] = {"confidence": "large"}
+    spec["attacks"]["weak-epsilon-0.3"]["varied"] = {"epsilon": 0.3, "steps": 7}
+    frame = draw("tradeoff", of(paths, "digits", "metrics"), spec, tmp_path)
+    assert frame.loc[frame["panel"] == "confidence", "value"].tolist() == [-1, 0.5]
+    assert frame.loc[frame["panel"] == "budget", "value"].tolist() == [0.1]
 
 
 def test_a_control_neither_fails_nor_succeeds(paths: dict[str, list[str]], tmp_path: Path) -> None:

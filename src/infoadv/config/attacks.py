@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from infoadv.config.errors import ConfigError, require_known
 from infoadv.config.models import Models
 from infoadv.config.schema import check, complete_options, options_schema, structure_schema
+from infoadv.registry import plugins
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class PlannedAttack:
 
     ``color_index`` is its place in the configuration, shared by the attack and its sweep, so that it keeps one colour in
     every figure. ``compared`` says whether its failures take an image out of the comparison. ``shards`` is the number of
-    jobs that its images are cut into, at most one a chunk.
+    jobs that its images are cut into, at most one a chunk. ``varied`` are the options that a sweep varies, with their values
+    here: in the attacks of the sweep and, if it has one value of each on all data sets, in the attack that it varies.
     """
 
     name: str
@@ -32,6 +35,7 @@ class PlannedAttack:
     color_index: int
     shards: int
     sweep_of: str | None = None
+    varied: Mapping[str, Any] = field(default_factory=dict)
 
     def specification(self, dataset: str) -> dict[str, Any]:
         """Return what determines the result: no label and no colour, so that changing those runs nothing again."""
@@ -60,7 +64,9 @@ def completed(values: Mapping[str, Any], datasets: Collection[str], models: Mode
         attack = _attack(name, entry, position, chunks, datasets, attacked)
         result[name] = attack
         if name in sweeps:
-            for step in _sweep(attack, entry, sweeps[name], datasets, attacked):
+            points = _points(attack, entry, sweeps[name])
+            result[name] = replace(attack, varied=_start(attack, points))
+            for step in _sweep(attack, sweeps[name], points, datasets, attacked):
                 if step.name in entries or step.name in result:
                     raise ConfigError(f"sweeps.{name}: makes {step.name!r}, which is there already; rename one.")
                 result[step.name] = step
@@ -128,39 +134,67 @@ def _of_one_method(entry: Mapping[str, Any]) -> str:
     return f"'mutual_information' is a method of its own for each estimator now; write method: {method}{rest}."
 
 
+def _points(attack: PlannedAttack, entry: Mapping[str, Any], sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the options that each attack of a sweep differs in, with their values."""
+    path = f"sweeps.{attack.name}"
+    given = [key for key in ("option", "each", "combinations") if key in sweep]
+    if len(given) != 1 or ("option" in sweep) != ("values" in sweep):
+        raise ConfigError(f"{path}: says what varies in one way: by option and values, by each, or by combinations.")
+    values = {sweep["option"]: sweep["values"]} if "option" in sweep else sweep[given[0]]
+    schema = options_schema("attacks", attack.method)
+    for option, chosen in values.items():
+        where = f"{path}.option" if "option" in sweep else f"{path}.{given[0]}"
+        require_known(option, schema["properties"], where, f"option of {attack.method} named")
+        for dataset, below in entry["per_dataset"].items():
+            if option in below and "combinations" not in sweep:
+                raise ConfigError(
+                    f"attacks.{attack.name}.per_dataset.{dataset}.{option}: not allowed beside a sweep over {option}; "
+                    "a sweep has one start on every data set."
+                )
+        for position, value in enumerate(chosen):
+            keys = ("values",) if "option" in sweep else (given[0], option)
+            check(value, schema["properties"][option], ("sweeps", attack.name, *keys, str(position)))
+    if "combinations" in sweep:
+        points = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+        # The attack itself is a point of its grid.
+        return [point for point in points if point != _start(attack, points)]
+    return [{option: value} for option, chosen in values.items() for value in chosen]
+
+
+def _start(attack: PlannedAttack, points: Collection[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the values of an attack itself in the options that its sweep varies, where all data sets have the same."""
+    first = attack.options[attack.datasets[0]]
+    varied = dict.fromkeys(option for point in points for option in point)
+    defaults = plugins.schemas("attacks")[attack.method]
+    found = {option: first.get(option, defaults[option].get("default")) for option in varied}
+    return {
+        option: value
+        for option, value in found.items()
+        if all(attack.options[dataset].get(option, value) == value for dataset in attack.datasets)
+    }
+
+
 def _sweep(
     attack: PlannedAttack,
-    entry: Mapping[str, Any],
     sweep: Mapping[str, Any],
+    points: Collection[Mapping[str, Any]],
     datasets: Collection[str],
     attacked: Collection[str],
 ) -> Iterator[PlannedAttack]:
-    path = f"sweeps.{attack.name}"
-    option = sweep["option"]
-    schema = options_schema("attacks", attack.method)
-    require_known(option, schema["properties"], f"{path}.option", f"option of {attack.method} named")
-    for dataset, below in entry["per_dataset"].items():
-        if option in below:
-            raise ConfigError(
-                f"attacks.{attack.name}.per_dataset.{dataset}.{option}: not allowed beside a sweep over {option}; "
-                "a sweep has one start on every data set."
-            )
     scope = {"datasets": attack.datasets, "models": attack.models, **sweep}
-    chosen, models = _scope(path, scope, datasets, attacked)
-    for position, value in enumerate(sweep["values"]):
-        check(value, schema["properties"][option], ("sweeps", attack.name, "values", str(position)))
-        name = f"{attack.name}-{option}-{value}"
+    chosen, models = _scope(f"sweeps.{attack.name}", scope, datasets, attacked)
+    for point in points:
+        name = "-".join([attack.name, *(f"{option}-{value}" for option, value in point.items())])
         check({name: {}}, {"propertyNames": structure_schema()["$defs"]["name"]}, ("sweeps", attack.name))
-        yield PlannedAttack(
+        words = ", ".join(f"{option.replace('_', ' ')} {value}" for option, value in point.items())
+        yield replace(
+            attack,
             name=name,
-            method=attack.method,
-            target=attack.target,
-            label=f"{attack.label} ({option.replace('_', ' ')} {value})",
-            options={dataset: {**given, option: value} for dataset, given in attack.options.items()},
+            label=f"{attack.label} ({words})",
+            options={dataset: {**given, **point} for dataset, given in attack.options.items()},
             datasets=chosen,
             models=models,
             compared=False,
-            color_index=attack.color_index,
-            shards=attack.shards,
             sweep_of=attack.name,
+            varied=point,
         )

@@ -45,7 +45,7 @@ def stage_inputs(kind: str, name: str) -> dict[str, Any]:
 
     Further keys: ``per: "dataset"`` draws a figure of metrics, models or pictures for each data set by itself; ``needs``
     lists the keys of the section ``flow`` without which there is no such result; ``trace: True`` asks for an attack that
-    records its run.
+    records its run; ``combinations: True`` says that a table of metrics is about the sweeps that have combinations.
 
     Raises ``ConfigError`` where the literal says anything else.
     """
@@ -56,6 +56,7 @@ def stage_inputs(kind: str, name: str) -> dict[str, Any]:
         "stage": {"enum": [*_STAGES, *([_OF_ONE_ATTACK] if kind == "figures" else [])]},
         **({"per": {"const": "dataset"}} if per_dataset else {}),
         **({"needs": {"type": "array", "items": {"type": "string"}}} if found["stage"] == "flow" else {}),
+        **({"combinations": {"type": "boolean"}} if kind == "tables" and found["stage"] == "metrics" else {}),
         **({"trace": {"type": "boolean"}} if found["stage"] == _OF_ONE_ATTACK else {}),
     }
     try:

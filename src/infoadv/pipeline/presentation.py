@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from infoadv.config import Config, PlannedAttack, stage_inputs
+from infoadv.config import Config, stage_inputs
 from infoadv.pipeline.drawings import Drawing
 from infoadv.registry import plugins
 
@@ -26,7 +26,7 @@ def of_attacks(settings: Config) -> dict[str, Any]:
                 "compared": attack.compared,
                 "control": any("like" in options for options in attack.options.values()),
                 "optimises": plugins.literals("attacks", "OPTIMISES").get(attack.method, []),
-                **_swept(settings, attack),
+                "varied": dict(attack.varied),
             }
             for attack in settings.attacks.values()
         },
@@ -47,17 +47,6 @@ def of(settings: Config, kind: str, name: str) -> dict[str, Any]:
         assert settings.flow is not None
         told["flow"] = settings.flow.values
     return told
-
-
-def _swept(settings: Config, attack: PlannedAttack) -> dict[str, Any]:
-    """Return the swept option and its value: of a point of a sweep, and of the attack that the sweep varies."""
-    sweep = settings.values["sweeps"].get(attack.sweep_of or attack.name)
-    if sweep is None:
-        return {}
-    option = sweep["option"]
-    declared = plugins.schemas("attacks")[attack.method][option]
-    point = {"option": option, "value": attack.options[attack.datasets[0]].get(option, declared.get("default"))}
-    return point if attack.sweep_of else {"swept": point}
 
 
 def of_drawing(settings: Config, drawing: Drawing) -> dict[str, Any]:

@@ -21,8 +21,8 @@ class Attack:
     ``optimises`` lists the metric columns of artefacts that it minimises or is bounded in: they prove nothing of it.
 
     A ``control`` is no attack: it changes images to show what a change of that size does, and its success says nothing
-    about which of its images count. ``point`` is the option that a sweep varies and its value here, both in the attacks
-    of the sweep and in the attack that it varies; None where there is no sweep, or the value is no number.
+    about which of its images count. ``varied`` maps the options that a sweep varies to their values here, both in the
+    attacks of the sweep and in the attack that it varies; it is empty where there is no sweep.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Attack:
     sweep_of: str | None
     method: str
     control: bool
-    point: tuple[str, float] | None
+    varied: Mapping[str, Any]
     optimises: tuple[str, ...] = ()
 
     @property
@@ -113,21 +113,9 @@ def attack_of(name: str, specification: Mapping[str, Any]) -> Attack:
         sweep_of,
         str(entry.get("method") or ""),
         control,
-        _point(name, entry, sweep_of),
+        entry.get("varied") or {},
         tuple(entry.get("optimises") or ()),
     )
-
-
-def _point(name: str, entry: Mapping[str, Any], sweep_of: str | None) -> tuple[str, float] | None:
-    given = entry if sweep_of else entry.get("swept") or {}
-    option, value = given.get("option"), given.get("value")
-    if sweep_of and option is None:
-        # Named after it: {attack}-{option}-{value}.
-        option, _, value = name.removeprefix(f"{sweep_of}-").partition("-")
-    try:
-        return None if option is None or value is None else (str(option), float(value))
-    except (TypeError, ValueError):
-        return None
 
 
 def run_of(path: str, header: Mapping[str, Any]) -> tuple[str, str, str]:

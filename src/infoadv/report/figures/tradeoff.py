@@ -120,22 +120,27 @@ def _survival(rows: Rows, column: str) -> list[dict[str, Any]]:
     return records
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _families(rows: Rows, dataset: str, model: str) -> dict[tuple[str, str, float], Attack]:
     """Return the attacks of the sweeps on one target model by (family, option, value), the swept attacks included."""
     present = set(rows.of(dataset, model)["attack"])
     attacks = [attack for attack in rows.attacks if attack.name in present]
     found: dict[tuple[str, str, float], Attack] = {}
     for attack in attacks:
-        if attack.sweep_of is None:
-            continue
-        if attack.point is None:
-            raise InfoadvError(f"{attack.name}: the trade-off figure draws sweeps over numbers; take this one out.")
-        found[attack.sweep_of, *attack.point] = attack
+        # A curve is over one option, and over numbers; other settings stand in the tables.
+        if attack.sweep_of is not None and len(attack.varied) == 1:
+            ((option, value),) = attack.varied.items()
+            if _is_number(value):
+                found[attack.sweep_of, option, float(value)] = attack
     # The swept attack may run where its sweep does not.
     swept = {(family, option) for family, option, _ in found}
     for attack in attacks:
-        if attack.sweep_of is None and attack.point and (attack.name, attack.point[0]) in swept:
-            found.setdefault((attack.name, *attack.point), attack)
+        for option, value in attack.varied.items():
+            if attack.sweep_of is None and (attack.name, option) in swept and _is_number(value):
+                found.setdefault((attack.name, option, float(value)), attack)
     return found
 
 
