@@ -184,8 +184,8 @@ def variants(clean: Tensor) -> dict[str, tuple[Callable[[], Matrices | Haar], di
         "s_n 0.1, 75 passes": (masking(0.1), {"steps": 75}),
         "s_n 0.1, 50 passes": (masking(0.1), {"steps": 50}),
         **{
-            name: (lambda weights=weights: diagonal(weights(clean)), {})
-            for name, weights in visibility_weights.WEIGHTS.items()
+            name: (lambda name=name: diagonal(visibility_weights.visibility_weights(name, clean)), {})
+            for name in visibility_weights.NAMES
         },
     }
     if clean.shape[1] == 3:

@@ -60,11 +60,11 @@ def test_jnd_of_colours_is_that_of_their_luminance(images):
     assert torch.allclose(weights, visibility_weights.just_noticeable_difference(gray).expand_as(weights), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", list(visibility_weights.WEIGHTS))
+@pytest.mark.parametrize("name", visibility_weights.NAMES)
 def test_weights_are_finite_and_charge_flat_regions_more(name):
     clean = torch.full((1, 1, 16, 16), 0.5)
     clean[..., 8:] = torch.rand(16, 8, generator=torch.Generator().manual_seed(0))
-    weights = visibility_weights.WEIGHTS[name](clean)
+    weights = visibility_weights.visibility_weights(name, clean)
     assert torch.isfinite(weights).all()
     assert weights[..., 2:6].mean() > 2 * weights[..., 10:14].mean()
     change = torch.full_like(clean, 0.1)
@@ -72,3 +72,27 @@ def test_weights_are_finite_and_charge_flat_regions_more(name):
         0.01 * weights.sum().item(), rel=1e-4
     )
     assert math.isfinite(weights.sum())
+
+
+def test_noise_visibility_is_one_where_flat_and_small_where_the_texture_is_strongest(images):
+    images[0, 0, :5, :5] = 0.5
+    weights = visibility_weights.noise_visibility(images)
+    assert weights[0, 0, 2, 2].item() == 1
+    variances = [
+        images[0, 0, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].numpy().var()
+        for i in range(1, 8)
+        for j in range(1, 7)
+    ]
+    assert weights[0, 0, 1:-1, 1:-1].min().item() == pytest.approx(1 / 151)
+    i, j = divmod(int(np.argmax(variances)), 6)
+    assert weights[0, 0, i + 1, j + 1].item() == pytest.approx(1 / 151)
+    # A flat image has no texture to compare with.
+    assert visibility_weights.noise_visibility(torch.full((1, 1, 5, 5), 0.3)).eq(1).all()
+
+
+@pytest.mark.parametrize("name", ["inverse_deviation", "sigma_map"])
+def test_a_floor_bounds_the_weights(images, name):
+    images[0, 0, :5, :5] = 0.5
+    largest = {floor: visibility_weights.visibility_weights(name, images, floor).max().item() for floor in (0.1, 0.01)}
+    power = 2 if name == "inverse_deviation" else 1
+    assert largest == pytest.approx({0.1: 10.0**power, 0.01: 100.0**power})

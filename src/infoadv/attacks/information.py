@@ -23,7 +23,7 @@ from infoadv.attacks.penalised import Penalty, penalised
 from infoadv.attacks.searches import Information
 from infoadv.information.masking import masking_weights, perturbation_information
 from infoadv.information.projection import projection_information
-from infoadv.information.visibility_weights import WEIGHTS, weighted_norm
+from infoadv.information.visibility_weights import FLOOR, visibility_weights, weighted_norm
 
 SCHEMA = {
     "masking": {
@@ -42,7 +42,14 @@ SCHEMA = {
         "colour": {"description": "windows in each channel, or in luminance and chrominance (not with decoupled)"},
     },
     "projection": {},
-    "weighted_l2": {"weights": {"description": "whose weights (see information/visibility_weights.py)"}},
+    "weighted_l2": {
+        "weights": {"description": "whose weights (see information/visibility_weights.py)"},
+        "floor": {
+            "exclusiveMinimum": 0,
+            "maximum": 1,
+            "description": "inverse_deviation and sigma_map: least deviation, of the [0, 1] range",
+        },
+    },
 }
 #: Each records its run: margin, estimate and closed form in the trace of its result. Here is what figures call the estimate.
 TRACES = {
@@ -244,7 +251,10 @@ def weighted_l2(
     targets: Tensor | None = None,
     indices: Tensor | None = None,
     seed: int = 0,
-    weights: Literal["inverse_deviation", "sigma_map", "just_noticeable_difference"] = "inverse_deviation",
+    weights: Literal[
+        "inverse_deviation", "sigma_map", "just_noticeable_difference", "noise_visibility"
+    ] = "inverse_deviation",
+    floor: float = FLOOR,
     search: Literal["decoupled", "binary", "primal_dual"] = "decoupled",
     steps: int = 90,
     confidence: float = 0.0,
@@ -260,12 +270,12 @@ def weighted_l2(
 
         sum_p W_p(x) delta_p^2
 
-    The weights are those of Luo et al. 2018 (``inverse_deviation``), of Croce and Hein 2019 (``sigma_map``) and of Chou and
-    Li 1995 (``just_noticeable_difference``).
-    ``weights`` names one of :mod:`infoadv.information.visibility_weights`; the other parameters, result and errors are those
-    of :func:`masking`.
+    The weights are those of Luo et al. 2018 (``inverse_deviation``), of Croce and Hein 2019 (``sigma_map``), of Chou and Li
+    1995 (``just_noticeable_difference``) and of Voloshynovskiy et al. 1999 (``noise_visibility``).
+    ``weights`` names one of :mod:`infoadv.information.visibility_weights`; ``floor`` is the least deviation that the first two
+    divide by, of the [0, 1] range. The other parameters, result and errors are those of :func:`masking`.
     """
-    of_pixels = WEIGHTS[weights](images)
+    of_pixels = visibility_weights(weights, images, floor)
     return _closed_form(
         model,
         images,

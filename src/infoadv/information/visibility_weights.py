@@ -1,7 +1,7 @@
 """Weighted L2 norms of earlier work, related to perturbation information, for comparison under the same optimiser.
 
 Each function returns weights W (N, C, H, W) of the norm sum_p W_p delta_p^2, from clean images in [0, 1]. A flat region has no
-deviation to divide by, so deviations end at one gray level, ``FLOOR``.
+deviation to divide by, so those that divide by a deviation take a floor, by default one gray level, ``FLOOR``.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ def _neighbours(images: Tensor, offsets: list[tuple[int, int]]) -> Tensor:
     )
 
 
-def inverse_deviation(clean: Tensor) -> Tensor:
+def inverse_deviation(clean: Tensor, floor: float = FLOOR) -> Tensor:
     """Return 1 / s^2, s being the deviation of the 3 x 3 window around a pixel, in each channel.
 
     Perturbation sensitivity 1 / s (Luo et al. 2018, "Towards imperceptible and robust adversarial example attacks against
     neural networks", equation 3), as the weight of a perturbation in an L2 norm.
     """
     window = _neighbours(clean, [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)])
-    return window.std(0, correction=0).clamp_min(FLOOR).pow(-2)
+    return window.std(0, correction=0).clamp_min(floor).pow(-2)
 
 
-def sigma_map(clean: Tensor) -> Tensor:
+def sigma_map(clean: Tensor, floor: float = FLOOR) -> Tensor:
     """Return 1 / s^2 with s^2 = min(s_x, s_y), the deviations of a pixel and its two neighbours in a row and in a column.
 
     Sigma maps of Croce and Hein (2019), "Sparse and imperceivable adversarial attacks", section 3: a pixel may change in
@@ -64,7 +64,7 @@ def sigma_map(clean: Tensor) -> Tensor:
     """
     across = _neighbours(clean, [(0, -1), (0, 0), (0, 1)]).std(0, correction=0)
     along = _neighbours(clean, [(-1, 0), (0, 0), (1, 0)]).std(0, correction=0)
-    return 1 / torch.minimum(across, along).clamp_min(FLOOR)
+    return 1 / torch.minimum(across, along).clamp_min(floor)
 
 
 def just_noticeable_difference(clean: Tensor) -> Tensor:
@@ -85,14 +85,35 @@ def just_noticeable_difference(clean: Tensor) -> Tensor:
     return (255 / torch.maximum(masking, threshold)).square().expand_as(clean).contiguous()
 
 
+def noise_visibility(clean: Tensor) -> Tensor:
+    """Return 1 / (1 + theta s^2), s^2 being the variance of the 3 x 3 window around a pixel, in each channel.
+
+    The noise visibility function of a non-stationary Gaussian image (Voloshynovskiy et al. 1999, "A stochastic approach to
+    content adaptive digital image watermarking", section 4), which weights the squared error of a watermark in the weighted
+    PSNR of the same authors. theta is 150 over the largest variance of the channel, so the weight is that of a noise floor of
+    a twelfth of the largest deviation: the form of :func:`infoadv.information.masking.masking_weights`, with a floor that
+    depends on the image and without the window's adjoint.
+    """
+    window = _neighbours(clean, [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)])
+    variance = window.var(0, correction=0)
+    return 1 / (1 + _CONTRAST * variance / variance.amax((2, 3), keepdim=True).clamp_min(FLOOR**2))
+
+
+#: Contrast constant of the noise visibility function; its authors name 50 to 1,000.
+_CONTRAST = 150
+
 #: Luminance weights that sum to 1.
 _LUMA = OPPONENT[0] / OPPONENT[0].sum()
 
-WEIGHTS = {
-    "inverse_deviation": inverse_deviation,
-    "sigma_map": sigma_map,
-    "just_noticeable_difference": just_noticeable_difference,
-}
+#: Weights that divide by a deviation, which has a floor; weights with thresholds of their own; the names of all.
+FLOORED = {"inverse_deviation": inverse_deviation, "sigma_map": sigma_map}
+FIXED = {"just_noticeable_difference": just_noticeable_difference, "noise_visibility": noise_visibility}
+NAMES = (*FLOORED, *FIXED)
+
+
+def visibility_weights(name: str, clean: Tensor, floor: float = FLOOR) -> Tensor:
+    """Return the weights of this ``name``, those of one of the functions above; ``floor`` counts where it takes one."""
+    return FLOORED[name](clean, floor) if name in FLOORED else FIXED[name](clean)
 
 
 def weighted_norm(clean: Tensor, perturbed: Tensor, weights: Tensor) -> Tensor:

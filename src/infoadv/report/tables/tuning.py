@@ -43,7 +43,7 @@ _COLUMNS = (
 
 
 def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
-    """Return the table from metric artefacts: for each attack with combinations a section over all data sets, and one for each."""
+    """Return the table from metric artefacts: sections of each attack with combinations, over all data sets and over each."""
     rows = load(inputs, specification)
     judges = statistics.Settings.of(specification).judges
     metrics = [
