@@ -16,7 +16,7 @@ import pytest
 from helpers import ROOT, toys
 from infoadv import artifacts, cli, config
 from infoadv.execution import device, progress
-from infoadv.pipeline import layout, status
+from infoadv.pipeline import layout, remaining, resources, status
 from infoadv.stages import attack as attack_stage
 from infoadv.stages import train as train_stage
 
@@ -194,6 +194,27 @@ def test_a_complete_run_and_one_with_a_file_that_cannot_be_read(tmp_path):
     text = status.report(CONFIG, tmp_path)
     assert row(text, "metrics") == [f"{total('metrics') - 1}", f"{total('metrics')}", "1 failed"]
     assert "remove it and run again" in " ".join(text.split())
+
+
+def test_the_rest_is_expected_at_the_speed_of_what_is_done(tmp_path):
+    """One attack took twice what its passes ask for: so will those that are left, on this network and on others."""
+    settings = config.load(CONFIG)
+    finish(tmp_path)
+    attacks = [each for each in layout.jobs(settings) if each.stage == "attacks"]
+    done, *left = attacks
+    asked = {
+        each.name: max(resources.attack_seconds(settings, "digits", each.name.split("/")[2], settings.images), 1)
+        for each in attacks
+    }
+    write(tmp_path / done.benchmarks[0], f"s\tcpu_time\n{2 * asked[done.name]}\t1\n")
+    rest = remaining.seconds(settings, tmp_path, [done], left)
+    assert rest == pytest.approx(2 * sum(asked[each.name] for each in left))
+    for each in left:
+        (tmp_path / each.files[0]).unlink()
+    assert f"About {progress.duration(rest)} of work left" in status.report(CONFIG, tmp_path)
+    # What nobody measured is expected at the rates that clusters are asked by.
+    (tmp_path / done.benchmarks[0]).write_text("of another program")
+    assert remaining.seconds(settings, tmp_path, [done], left) == pytest.approx(sum(asked[each.name] for each in left))
 
 
 def test_a_job_that_ends_while_it_is_looked_at(tmp_path, monkeypatch):

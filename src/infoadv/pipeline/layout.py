@@ -12,6 +12,8 @@ from infoadv.config import Config, Run, stage_inputs
 from infoadv.pipeline.drawings import Drawing, drawings
 
 CALIBRATION_FILE = "results/calibration/mine.parquet"
+#: What Snakemake measures of each job that computes: time and memory.
+BENCHMARKS = "results/benchmarks"
 
 
 def data_file(dataset: str) -> str:
@@ -95,6 +97,8 @@ class Job:
         What it goes on from after a kill, if it can.
     size
         Epochs or images that finished checkpoints would hold together.
+    benchmarks
+        What Snakemake measures of it.
     """
 
     stage: str
@@ -103,43 +107,56 @@ class Job:
     logs: tuple[str, ...]
     checkpoints: tuple[str, ...] = ()
     size: int = 0
+    benchmarks: tuple[str, ...] = ()
 
 
 def _attack_job(run: Run, shards: int, images: int) -> Job:
     name = f"{run.dataset}/{run.model}/{run.attack}"
     if shards == 1:
         checkpoints, logs = [f"results/checkpoints/{name}.safetensors"], [f"logs/attack/{name}.log"]
+        measured = (f"{BENCHMARKS}/attack/{name}.tsv",)
     else:
         # A shard that is done is kept like the checkpoint of one that is not.
         checkpoints = [f"results/checkpoints/{name}/{shard}.safetensors" for shard in range(shards)]
         checkpoints += shard_files(run, shards)
         logs = [f"logs/attack_shard/{name}/{shard}.log" for shard in range(shards)] + [f"logs/gather/{name}.log"]
-    return Job("attacks", name, (attack_file(run),), tuple(logs), tuple(checkpoints), images)
+        measured = tuple(f"{BENCHMARKS}/attack_shard/{name}/{shard}.tsv" for shard in range(shards))
+        measured += (f"{BENCHMARKS}/gather/{name}.tsv",)
+    return Job("attacks", name, (attack_file(run),), tuple(logs), tuple(checkpoints), images, measured)
 
 
 def jobs(settings: Config) -> Iterator[Job]:
     """Yield what makes all tables and figures, stage by stage; downloads are left out."""
     for dataset in settings.datasets:
-        yield Job("data", dataset, (data_file(dataset),), (f"logs/dataset/{dataset}.log",))
+        measured = (f"{BENCHMARKS}/dataset/{dataset}.tsv",)
+        yield Job("data", dataset, (data_file(dataset),), (f"logs/dataset/{dataset}.log",), benchmarks=measured)
     for dataset, model in settings.trained():
         name = f"{dataset}/{model}"
         checkpoints = (f"results/checkpoints/{name}.safetensors",)
         epochs = settings.models[model][dataset].get("training", {}).get("epochs", 0)
-        yield Job("models", name, (model_file(dataset, model),), (f"logs/train/{name}.log",), checkpoints, epochs)
+        measured = (f"{BENCHMARKS}/train/{name}.tsv",)
+        files = (model_file(dataset, model),)
+        yield Job("models", name, files, (f"logs/train/{name}.log",), checkpoints, epochs, measured)
     for run in attacked(settings):
         yield _attack_job(run, settings.attacks[run.attack].shards, settings.images)
     for run in settings.runs:
         name = f"{run.dataset}/{run.model}/{run.attack}"
-        yield Job("metrics", name, (metrics_file(run),), (f"logs/metrics/{name}.log",))
+        measured = (f"{BENCHMARKS}/metrics/{name}.tsv",)
+        yield Job("metrics", name, (metrics_file(run),), (f"logs/metrics/{name}.log",), benchmarks=measured)
     if calibrates(settings):
-        yield Job("calibration", "mine", (CALIBRATION_FILE,), ("logs/calibration/mine.log",))
+        measured = (f"{BENCHMARKS}/calibration/mine.tsv",)
+        yield Job("calibration", "mine", (CALIBRATION_FILE,), ("logs/calibration/mine.log",), benchmarks=measured)
     if settings.flow is not None:
         for model in settings.flow.parts():
             name = f"{settings.flow.dataset}/{model}"
-            yield Job("profiles", name, (flow_file(settings.flow.dataset, model),), (f"logs/flow/{name}.log",))
+            measured = (f"{BENCHMARKS}/flow/{name}.tsv",)
+            files = (flow_file(settings.flow.dataset, model),)
+            yield Job("profiles", name, files, (f"logs/flow/{name}.log",), benchmarks=measured)
     for table in settings.tables():
-        yield Job("tables", table, tuple(table_files(table)), (f"logs/table/{table}.log",))
+        measured = (f"{BENCHMARKS}/table/{table}.tsv",)
+        yield Job("tables", table, tuple(table_files(table)), (f"logs/table/{table}.log",), benchmarks=measured)
     for drawing in drawings(settings):
         # A folder is there before all of its pictures are; the numbers come last.
-        files = [numbers_file(drawing)] if drawing.pictures else figure_files(drawing)
-        yield Job("figures", drawing.stem, tuple(files), (f"logs/figure/{drawing.stem}.log",))
+        drawn = [numbers_file(drawing)] if drawing.pictures else figure_files(drawing)
+        measured = (f"{BENCHMARKS}/figure/{drawing.stem}.tsv",)
+        yield Job("figures", drawing.stem, tuple(drawn), (f"logs/figure/{drawing.stem}.log",), benchmarks=measured)

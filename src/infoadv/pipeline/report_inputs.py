@@ -47,21 +47,8 @@ def _files(settings: Config, stage: str, runs: Iterable[Run], datasets: Iterable
 
 def benchmarks(settings: Config) -> list[str]:
     """Return the benchmark files of the jobs that compute. Those of tables and figures would tie these to each other."""
-    folder = "results/benchmarks"
-    files = [f"{folder}/dataset/{name}.tsv" for name in settings.datasets]
-    files += [f"{folder}/calibration/mine.tsv"] if layout.calibrates(settings) else []
-    files += [f"{folder}/train/{dataset}/{model}.tsv" for dataset, model in settings.trained()]
-    for run in layout.attacked(settings):
-        job, shards = f"{run.dataset}/{run.model}/{run.attack}", settings.attacks[run.attack].shards
-        if shards == 1:
-            files.append(f"{folder}/attack/{job}.tsv")
-        else:
-            files += [f"{folder}/attack_shard/{job}/{shard}.tsv" for shard in range(shards)]
-            files.append(f"{folder}/gather/{job}.tsv")
-    files += [f"{folder}/metrics/{run.dataset}/{run.model}/{run.attack}.tsv" for run in settings.runs]
-    if settings.flow is not None:
-        files += [f"{folder}/flow/{settings.flow.dataset}/{name}.tsv" for name in settings.flow.parts()]
-    return files
+    computing = (job for job in layout.jobs(settings) if job.stage not in ("tables", "figures"))
+    return [file for job in computing for file in job.benchmarks]
 
 
 def artefacts(settings: Config) -> list[str]:

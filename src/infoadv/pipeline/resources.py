@@ -81,10 +81,14 @@ def _memory(config: Config, working: float) -> int:
     return math.ceil(BASE + (config.device != "cpu") * CUDA + working)
 
 
+def attack_seconds(config: Config, dataset: str, attack: str, images: int) -> float:
+    """Return the seconds that one attack on ``images`` images takes on a core."""
+    return images * passes(config.attacks[attack].options[dataset]) * PASS * _times(config, dataset, 64)
+
+
 def attack_minutes(config: Config, dataset: str, attack: str, images: int) -> int:
     """Return the run time of a job that runs one attack on ``images`` images."""
-    steps = passes(config.attacks[attack].options[dataset])
-    return _minutes(config, images * steps * PASS * _times(config, dataset, 64))
+    return _minutes(config, attack_seconds(config, dataset, attack, images))
 
 
 def attack_memory(config: Config, dataset: str, images: int) -> int:
@@ -100,12 +104,17 @@ def _times(config: Config, dataset: str, side: int) -> float:
     return max(1.0, height * width / side**2)
 
 
-def training_minutes(config: Config, dataset: str, model: str, data_mb: float) -> int:
-    """Return the run time of a job that trains a network on a data set of ``data_mb`` megabytes and measures it."""
-    training = config.models[model][dataset]["training"]
+def training_seconds(config: Config, dataset: str, model: str, data_mb: float) -> float:
+    """Return the seconds that training a network on a data set of ``data_mb`` megabytes, and measuring it, takes on a core."""
+    training = config.models[model][dataset].get("training", {})
     # Measuring it takes as long as an epoch; so does a network that was trained elsewhere.
     epochs = 1 + training.get("epochs", 0) * (1 + training.get("steps", 0))
-    return _minutes(config, epochs * data_mb * EPOCH)
+    return epochs * data_mb * EPOCH
+
+
+def training_minutes(config: Config, dataset: str, model: str, data_mb: float) -> int:
+    """Return the run time of a job that trains a network on a data set of ``data_mb`` megabytes and measures it."""
+    return _minutes(config, training_seconds(config, dataset, model, data_mb))
 
 
 def training_memory(config: Config, data_mb: float) -> int:

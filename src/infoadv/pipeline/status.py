@@ -19,7 +19,7 @@ from infoadv import artifacts, config
 from infoadv.config import Config
 from infoadv.execution.errors import InfoadvError
 from infoadv.execution.progress import duration
-from infoadv.pipeline import layout
+from infoadv.pipeline import layout, remaining
 from infoadv.pipeline.layout import Job
 from infoadv.registry import plugins
 
@@ -196,6 +196,10 @@ def report(configfile: str | Path | None, directory: str | Path) -> str:
         command += f" --configfile {shlex.quote(str(configfile))}"
 
     lines = _table(found)
+    left = [each.job for each in found if each.state != "done"]
+    if left and in_state["done"]:
+        rest = remaining.seconds(settings, Path(directory), [each.job for each in in_state["done"]], left)
+        lines.append(f"About {duration(rest)} of work left, of jobs that run one after the other.")
     lines += _listed("Running", in_state["running"], _begun)
     lines += _listed("Silent: interrupted, or in a step that counts nothing", in_state["silent"], _begun)
     lines += _listed("Failed", in_state["failed"], lambda each: [each.kept, each.said])
