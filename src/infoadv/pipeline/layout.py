@@ -114,15 +114,15 @@ def _attack_job(run: Run, shards: int, images: int) -> Job:
     name = f"{run.dataset}/{run.model}/{run.attack}"
     if shards == 1:
         checkpoints, logs = [f"results/checkpoints/{name}.safetensors"], [f"logs/attack/{name}.log"]
-        measured = (f"{BENCHMARKS}/attack/{name}.tsv",)
+        measured = [f"{BENCHMARKS}/attack/{name}.tsv"]
     else:
         # A shard that is done is kept like the checkpoint of one that is not.
         checkpoints = [f"results/checkpoints/{name}/{shard}.safetensors" for shard in range(shards)]
         checkpoints += shard_files(run, shards)
         logs = [f"logs/attack_shard/{name}/{shard}.log" for shard in range(shards)] + [f"logs/gather/{name}.log"]
-        measured = tuple(f"{BENCHMARKS}/attack_shard/{name}/{shard}.tsv" for shard in range(shards))
-        measured += (f"{BENCHMARKS}/gather/{name}.tsv",)
-    return Job("attacks", name, (attack_file(run),), tuple(logs), tuple(checkpoints), images, measured)
+        measured = [f"{BENCHMARKS}/attack_shard/{name}/{shard}.tsv" for shard in range(shards)]
+        measured.append(f"{BENCHMARKS}/gather/{name}.tsv")
+    return Job("attacks", name, (attack_file(run),), tuple(logs), tuple(checkpoints), images, tuple(measured))
 
 
 def jobs(settings: Config) -> Iterator[Job]:
