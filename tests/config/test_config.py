@@ -341,6 +341,23 @@ def test_a_sweep_varies_options_one_at_a_time_or_in_every_combination(raw):
     assert checked.attacks["ddn"].varied == {"steps": 20, "gamma": 0.05}
 
 
+def test_an_attack_and_its_sweep_name_the_metrics_that_they_are_measured_with(raw):
+    raw["metrics"] = {"l2": {}, "ssim": {}, "linf": {}}
+    raw["attacks"]["ddn"]["metrics"] = ["ssim", "l2"]
+    raw["sweeps"] = {
+        "ddn": {"option": "gamma", "values": [0.1]},
+        "mi_masking": {"each": {"steps": [3]}, "metrics": ["l2"]},
+    }
+    checked = Config(raw)
+    measured = {name: list(checked.metrics_of(name)) for name in checked.attacks}
+    assert measured["ddn"] == measured["ddn-gamma-0.1"] == ["l2", "ssim"]
+    assert measured["mi_masking"] == ["l2", "ssim", "linf"]
+    assert measured["mi_masking-steps-3"] == ["l2"]
+    raw["attacks"]["ddn"]["metrics"] = ["sim"]
+    with pytest.raises(ConfigError, match=r"attacks\.ddn\.metrics: there is no metric 'sim'; did you mean 'ssim'"):
+        Config(raw)
+
+
 @pytest.mark.parametrize(
     "sweep",
     [{}, {"values": [1]}, {"option": "gamma"}, {"option": "gamma", "values": [0.1], "combinations": {"steps": [5]}}],

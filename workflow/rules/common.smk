@@ -272,7 +272,7 @@ def pretrained_inputs(wildcards):
 
 def reference_file(wildcards):
     """Return the network that LPIPS looks through, if it is one of ours."""
-    if not settings.lpips_reference:
+    if not settings.lpips_reference or "lpips" not in settings.metrics_of(wildcards.attack):
         return []
     return [model_file(wildcards.dataset, settings.lpips_reference[wildcards.dataset])]
 

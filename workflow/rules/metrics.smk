@@ -37,7 +37,7 @@ rule metrics:
         mem_mb=larger(lambda wildcards: need.metrics_memory(settings)),
         runtime=larger(lambda wildcards: need.metrics_minutes(settings)),
     params:
-        spec=canonical_json(settings.metrics),
+        spec=lambda wildcards: canonical_json(settings.metrics_of(wildcards.attack)),
         seed=settings.seed,
         device=settings.device,
         threads=settings.threads["metrics"],

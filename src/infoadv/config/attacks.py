@@ -20,7 +20,8 @@ class PlannedAttack:
 
     ``color_index`` is its place in the configuration, shared by the attack and its sweep, so that it keeps one colour in
     every figure. ``compared`` says whether its failures take an image out of the comparison. ``shards`` is the number of
-    jobs that its images are cut into, at most one a chunk. ``varied`` are the options that a sweep varies, with their values
+    jobs that its images are cut into, at most one a chunk. ``metrics`` are those that it is measured with, None for all.
+    ``varied`` are the options that a sweep varies, with their values
     here: in the attacks of the sweep and, if it has one value of each on all data sets, in the attack that it varies.
     """
 
@@ -34,6 +35,7 @@ class PlannedAttack:
     compared: bool
     color_index: int
     shards: int
+    metrics: tuple[str, ...] | None = None
     sweep_of: str | None = None
     varied: Mapping[str, Any] = field(default_factory=dict)
 
@@ -61,12 +63,12 @@ def completed(values: Mapping[str, Any], datasets: Collection[str], models: Mode
     for name in sweeps:
         require_known(name, entries, "sweeps", "attack")
     for position, (name, entry) in enumerate(entries.items()):
-        attack = _attack(name, entry, position, chunks, datasets, attacked)
+        attack = _attack(name, entry, position, chunks, datasets, attacked, values["metrics"])
         result[name] = attack
         if name in sweeps:
             points = _points(attack, entry, sweeps[name])
             result[name] = replace(attack, varied=_start(attack, points))
-            for step in _sweep(attack, sweeps[name], points, datasets, attacked):
+            for step in _sweep(attack, sweeps[name], points, datasets, attacked, values["metrics"]):
                 if step.name in entries or step.name in result:
                     raise ConfigError(f"sweeps.{name}: makes {step.name!r}, which is there already; rename one.")
                 result[step.name] = step
@@ -93,6 +95,7 @@ def _attack(
     chunks: int,
     datasets: Collection[str],
     attacked: Collection[str],
+    measured: Collection[str],
 ) -> PlannedAttack:
     path = f"attacks.{name}"
     if entry["method"] == "mutual_information":
@@ -117,7 +120,15 @@ def _attack(
         compared=entry["compared"],
         color_index=position,
         shards=min(entry["shards"], chunks),
+        metrics=_measured(path, entry, measured),
     )
+
+
+def _measured(path: str, entry: Mapping[str, Any], metrics: Collection[str]) -> tuple[str, ...] | None:
+    """Return the metrics that an ``entry`` names, None where it names none. Raises ``ConfigError``."""
+    for name in entry.get("metrics", ()):
+        require_known(name, metrics, f"{path}.metrics", "metric")
+    return tuple(entry["metrics"]) if "metrics" in entry else None
 
 
 def _of_one_method(entry: Mapping[str, Any]) -> str:
@@ -180,9 +191,11 @@ def _sweep(
     points: Collection[Mapping[str, Any]],
     datasets: Collection[str],
     attacked: Collection[str],
+    measured: Collection[str],
 ) -> Iterator[PlannedAttack]:
     scope = {"datasets": attack.datasets, "models": attack.models, **sweep}
     chosen, models = _scope(f"sweeps.{attack.name}", scope, datasets, attacked)
+    metrics = _measured(f"sweeps.{attack.name}", sweep, measured) if "metrics" in sweep else attack.metrics
     for point in points:
         name = "-".join([attack.name, *(f"{option}-{value}" for option, value in point.items())])
         check({name: {}}, {"propertyNames": structure_schema()["$defs"]["name"]}, ("sweeps", attack.name))
@@ -195,6 +208,7 @@ def _sweep(
             datasets=chosen,
             models=models,
             compared=False,
+            metrics=metrics,
             sweep_of=attack.name,
             varied=point,
         )

@@ -83,6 +83,11 @@ class Config:
         entries = self.values["models"].values()
         return sorted({entry["factory"] for entry in entries if "factory" in entry})
 
+    def metrics_of(self, attack: str) -> dict[str, dict[str, Any]]:
+        """Return the metrics that an attack is measured with, and their options: all, or those that it names."""
+        chosen = self.attacks[attack].metrics
+        return {name: options for name, options in self.metrics.items() if chosen is None or name in chosen}
+
     def looks_through(self, attack: str, dataset: str) -> str | None:
         """Return the network through which an attack with ``backbone: reference`` compares images, if it is one."""
         if self.attacks[attack].options[dataset].get("backbone") != "reference":
