@@ -1,7 +1,8 @@
 """Similarity of features: gradients and chromaticity (MDSI), phase congruency (FSIM), DCT sub-bands (DSS), as piq has them.
 
 They were made for pictures of some hundred pixels, as people look at, and are given the same picture as the other judges,
-enlarged by repeating pixels (see :mod:`infoadv.metrics.viewing`); double precision, as in :mod:`infoadv.metrics.perceptual`.
+enlarged by repeating pixels (see :mod:`infoadv.metrics.viewing`); double precision where it costs little, as in
+:mod:`infoadv.metrics.perceptual`.
 """
 
 from __future__ import annotations
@@ -72,9 +73,10 @@ def fsim(clean: Tensor, adversarial: Tensor, *, context: MetricContext, enlarge:
     """
 
     def of_some(reference: Tensor, test: Tensor) -> Tensor:
-        pictures = (shown("fsim", images, enlarge).double() for images in (test, reference))
+        # Single precision: it takes a third of the time, and the sixth digit is the same.
+        pictures = (shown("fsim", images, enlarge).float() for images in (test, reference))
         colour = reference.shape[1] == 3
-        return piq_function("fsim", "fsim")(*pictures, data_range=1.0, reduction="none", chromatic=colour)
+        return piq_function("fsim", "fsim")(*pictures, data_range=1.0, reduction="none", chromatic=colour).double()
 
     return one_by_one(of_some, clean, adversarial)
 
