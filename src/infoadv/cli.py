@@ -42,6 +42,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _place(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is less than 0")
+    return value
+
+
 def _shard(text: str) -> tuple[int, int]:
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
@@ -147,6 +154,7 @@ def _attack(arguments: argparse.Namespace) -> None:
         reference=arguments.reference,
         resume=arguments.resume,
         shard=arguments.shard,
+        first_image=arguments.first_image,
         out=arguments.out,
     )
 
@@ -490,6 +498,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--model", required=True, help="model artefact")
     spec(sub, "name, method, target and options")
     sub.add_argument("--images", type=_positive, required=True, help="images to attack")
+    sub.add_argument(
+        "--first-image",
+        type=_place,
+        default=0,
+        metavar="N",
+        help="place in the seeded order to take them from (default: 0)",
+    )
     sub.add_argument("--chunk", type=_positive, required=True, help="images that run together")
     computing(sub)
     sub.add_argument("--like", help="attack artefact; the control takes its perturbation norms")

@@ -39,6 +39,7 @@ rule attack:
             settings.attacks[wildcards.attack].specification(wildcards.dataset)
         ),
         images=settings.images,
+        first_image=lambda wildcards: settings.first_images[wildcards.dataset],
         chunk=settings.chunk,
         seed=settings.seed,
         device=settings.device,
@@ -54,6 +55,7 @@ rule attack:
         " --model {input.model:q}"
         " --spec {params.spec:q}"
         " --images {params.images}"
+        " --first-image {params.first_image}"
         " --chunk {params.chunk}"
         " --seed {params.seed}"
         " --device {params.device}"

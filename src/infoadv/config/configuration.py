@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infoadv.config import attacks, datasets, figures, flow, metrics, models, offered, plugin_folders, runs
+from infoadv.config import attacks, datasets, figures, flow, metrics, models, offered, plugin_folders, purpose, runs
 from infoadv.config.errors import ConfigError, require_known
 from infoadv.config.limits import require_distinct, require_plain
 from infoadv.config.reading import read
@@ -35,6 +35,7 @@ class Config:
         self.threads: dict[str, int] = self.values["threads"]
         self.data_root: str | None = self.values["data_root"]
         self.datasets = datasets.completed(self.values)
+        self.first_images = purpose.first_images(self.values, self.datasets)
         self.models = models.completed(self.values, self.datasets)
         self.metrics, self.lpips_reference = metrics.completed(self.values, self.datasets, self.models)
         self.attacks = attacks.completed(self.values, self.datasets, self.models)
@@ -62,6 +63,9 @@ class Config:
         first = next(iter(self.attacks))
         statistics = filled(self.values.get("statistics", {"reference": first}), schema)
         require_known(statistics["reference"], self.attacks, "statistics.reference", "attack")
+        for claim in statistics["claimed"]:
+            require_known(claim, self.attacks, "statistics.claimed", "attack")
+        purpose.check_claimed(self.values, statistics["claimed"], self.datasets, self.models)
         for judge in statistics["judges"]:
             require_known(judge, plugins.names("metrics"), "statistics.judges", "metric")
         return statistics

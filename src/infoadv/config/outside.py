@@ -171,11 +171,13 @@ def missing_images(settings: Config, directory: Path) -> list[str]:
         count = said if option is None else specification.get(option)
         if isinstance(count, str):
             count, option = _length(directory / count, "y_test"), None
-        if count is not None and settings.images > count:
+        first = settings.first_images[name]
+        if count is not None and first + settings.images > count:
             raised = f", or raise datasets.{name}.{option}" if option else ""
+            start = f" from place {first:,} on" if first else ""
             found.append(
-                f"images: {settings.images:,} are to be attacked, datasets.{name} has {count:,} test images; ask for fewer "
-                f"(what a network misclassifies is not attacked){raised}."
+                f"images: {settings.images:,} are to be attacked{start}, datasets.{name} has {count:,} test images; "
+                f"ask for fewer (what a network misclassifies is not attacked){raised}."
             )
     return found
 

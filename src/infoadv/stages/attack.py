@@ -25,13 +25,20 @@ _SELECT_BATCH = 250
 
 
 def select(
-    model: nn.Module, dataset: data.Dataset, images: int, seed: int, device: torch.device, name: str
+    model: nn.Module,
+    dataset: data.Dataset,
+    images: int,
+    seed: int,
+    device: torch.device,
+    name: str,
+    first_image: int = 0,
 ) -> np.ndarray:
-    """Return the places (n,) of the first ``images`` correctly classified test images in the seeded order of the data set.
+    """Return the indices (n,) of the first ``images`` correctly classified test images in the seeded order of the data set,
+    from its place ``first_image`` on.
 
     Raises ``AttackError`` where there are fewer, ``ModelError`` where the logits are of the wrong shape or not finite.
     """
-    order = np.random.default_rng(seed).permutation(len(dataset.x_test))
+    order = np.random.default_rng(seed).permutation(len(dataset.x_test))[first_image:]
     chosen: list[int] = []
     size = batch_size(_SELECT_BATCH, dataset.shape)
     for start in range(0, len(order), size):
@@ -41,8 +48,9 @@ def select(
         chosen.extend(indices[correct].tolist())
         if len(chosen) >= images:
             return np.array(chosen[:images], dtype=np.int64)
+    start = f" from place {first_image} on" if first_image else ""
     raise AttackError(
-        f"{name}: {images} images asked for, {len(chosen)} of the {len(order)} test images are classified correctly; "
+        f"{name}: {images} images asked for, {len(chosen)} of the {len(order)} test images{start} are classified correctly; "
         "lower images."
     )
 
@@ -110,8 +118,11 @@ def run(
     reference: str | Path | None = None,
     resume: str | Path | None = None,
     shard: tuple[int, int] | None = None,
+    first_image: int = 0,
 ) -> None:
     """Attack the first ``images`` correctly classified test images and write the attack artefact.
+
+    They are taken in a seeded order of the test part, from its place ``first_image`` on.
 
     ``model_path`` is ``.../{data set}/{model}.safetensors``: its place names both. ``specification`` holds ``name``,
     ``method``, ``options`` and optionally ``target``; ``like`` is the attack artefact whose L2 norms a control takes over,
@@ -132,7 +143,7 @@ def run(
             f"{model_path}: was trained on another data set than {data_path}; remove it and run again."
         )
     inputs: dict[str, str | Path] = {"data": data_path, "model": model_path}
-    selected = select(model, dataset, images, seed, device, str(model_path))
+    selected = select(model, dataset, images, seed, device, str(model_path), first_image)
     norms = None
     if like is not None:
         inputs["like"] = like
@@ -152,6 +163,7 @@ def run(
         device=device.type,
         seed=seed,
         chunk=chunk,
+        first_image=first_image,
         dataset=Path(model_path).parent.name,
         model=Path(model_path).stem,
     )
