@@ -23,7 +23,7 @@ from infoadv.attacks.penalised import Penalty, penalised
 from infoadv.attacks.searches import Information
 from infoadv.information.masking import masking_weights, perturbation_information
 from infoadv.information.projection import projection_information
-from infoadv.information.visibility_weights import FLOOR, visibility_weights, weighted_norm
+from infoadv.information.visibility_weights import visibility_weights, weighted_norm
 
 SCHEMA = {
     "masking": {
@@ -254,7 +254,7 @@ def weighted_l2(
     weights: Literal[
         "inverse_deviation", "sigma_map", "just_noticeable_difference", "noise_visibility"
     ] = "inverse_deviation",
-    floor: float = FLOOR,
+    floor: float = 0.00392156862745098,
     search: Literal["decoupled", "binary", "primal_dual"] = "decoupled",
     steps: int = 90,
     confidence: float = 0.0,
