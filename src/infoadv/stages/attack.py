@@ -48,9 +48,9 @@ def select(
         chosen.extend(indices[correct].tolist())
         if len(chosen) >= images:
             return np.array(chosen[:images], dtype=np.int64)
-    start = f" from place {first_image} on" if first_image else ""
+    begun = f" from place {first_image} on" if first_image else ""
     raise AttackError(
-        f"{name}: {images} images asked for, {len(chosen)} of the {len(order)} test images{start} are classified correctly; "
+        f"{name}: {images} images asked for, {len(chosen)} of the {len(order)} test images{begun} are classified correctly; "
         "lower images."
     )
 
