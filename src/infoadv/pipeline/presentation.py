@@ -27,6 +27,7 @@ def of_attacks(settings: Config) -> dict[str, Any]:
                 "compared": attack.compared,
                 "control": any("like" in options for options in attack.options.values()),
                 "optimises": plugins.literals("attacks", "OPTIMISES").get(attack.method, []),
+                "nearly": plugins.literals("attacks", "NEARLY_OPTIMISES").get(attack.method, []),
                 **_swept(settings, attack),
             }
             for attack in settings.attacks.values()
