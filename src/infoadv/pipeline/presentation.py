@@ -16,6 +16,7 @@ def of_attacks(settings: Config) -> dict[str, Any]:
     """Return what every table and figure is told: the seed, the statistics, and how each attack is shown."""
     return {
         "seed": settings.seed,
+        "alike": settings.alike,
         "purpose": settings.values["purpose"],
         "statistics": settings.statistics,
         "attacks": {

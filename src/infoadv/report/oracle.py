@@ -22,9 +22,7 @@ LABEL = "Best L2 attack per image (oracle)"
 
 def members(rows: Rows, target: tuple[str, str]) -> list[Attack]:
     """Return the attacks that the oracle chooses from on one target: those that optimise L2, without sweeps and controls."""
-    return [
-        attack for attack in rows.attacks_on(*target) if CHOSEN_BY in attack.optimises and not attack.control
-    ]
+    return [attack for attack in rows.attacks_on(*target) if CHOSEN_BY in attack.optimises and not attack.control]
 
 
 def added(rows: Rows) -> Rows:

@@ -70,9 +70,7 @@ def opponents(rows: Rows, target: tuple[str, str], reference: Attack, settings: 
     others = [attack for attack in rows.attacks_on(*target) if attack.name != reference.name]
     if reference.name == settings.reference:
         return others
-    return [
-        one for one in others if one.compared or one.oracle or (one.control and not reference.control)
-    ]
+    return [one for one in others if one.compared or one.oracle or (one.control and not reference.control)]
 
 
 def averaged(rows: Rows, target: tuple[str, str]) -> dict[str, pd.DataFrame]:

@@ -13,7 +13,6 @@ from infoadv.execution.errors import InfoadvError
 from infoadv.report import columns, statistics, style
 from infoadv.report.columns import Metric
 
-
 #: Which images tables, tests and figures are about, for captions.
 COMMON = (
     f"Common images: those on which every compared attack succeeds whose success is at least {statistics.RELIABLE:g} times that "

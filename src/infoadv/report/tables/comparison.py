@@ -36,7 +36,9 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     return Table(frame, _markdown(rows, frame), _latex(rows, frame))
 
 
-def _parts(rows: Rows, frame: pd.DataFrame) -> Iterator[tuple[str, str, list[Metric], list[tuple[str, list[list[Cell]]]]]]:
+def _parts(
+    rows: Rows, frame: pd.DataFrame
+) -> Iterator[tuple[str, str, list[Metric], list[tuple[str, list[list[Cell]]]]]]:
     """Yield role, reference, metrics and sections; of a role only where it has values, but the first of all in any case."""
     found = list(dict.fromkeys(frame["reference"])) or [""]
     for role in judging.ROLES:

@@ -200,7 +200,11 @@ def _note(rows: Rows, sections: Sequence[_Section], mark: str) -> str:
     text = f"{_NOTE.format(mark=mark)} {reading.COMMON}"
     used = [name for name in _VARIANTS if any(name in section.variants for section in sections)]
     if used:
-        text += " Columns beside the mean rank leave something out: " + ", ".join(f"{n} is {_VARIANTS[n]}" for n in used) + "."
+        text += (
+            " Columns beside the mean rank leave something out: "
+            + ", ".join(f"{n} is {_VARIANTS[n]}" for n in used)
+            + "."
+        )
     flat = [", ".join(target) for target in rows.targets if ranking.saturated(rows, target)]
     if flat and any("unsaturated" in name for name in used):
         text += f" Saturated, since DDN loses less than {ranking.SATURATED:g} of SSIM: {'; '.join(flat)}."
