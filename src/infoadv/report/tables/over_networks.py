@@ -127,8 +127,8 @@ def _parts(rows: Rows, frame: pd.DataFrame) -> Iterator[tuple[str, str, list[Met
 def _caption(reference: str, frame: pd.DataFrame) -> str:
     text = (
         f"Mean difference over networks, attack minus {reference}, and in brackets on how many of them the test over images "
-        "finds the attack better / worse (table comparison). Bold: the attack is better, italic: the reference is, by an interval "
-        "that resamples networks and images (not corrected for the number of tests)."
+        "finds the attack better / worse (table comparison). Bold: the attack is better, italic: the reference is, by an "
+        "interval that resamples networks and images (not corrected for the number of tests)."
     )
     if len(frame):
         most = int(frame["networks"].max())
