@@ -10,16 +10,16 @@ import pytest
 from helpers import ROOT
 from infoadv import cli
 from infoadv.report import findings
-from infoadv.report.findings import FindingsError, Standing, Tables
+from infoadv.report.findings import Aim, FindingsError, Missed, Standing, Tables
 
 TEMPLATE = ROOT / "docs" / "findings.template.md"
 REFERENCE = ROOT / "results" / "reference"
 
 QUALITY = """\
-dataset,model,attack,n,ssim,ssim_low,ssim_high,asr,ciede2000,p
-digits,standard,ours,8,0.91234,0.9,0.95,1,,0.0001
-digits,standard,theirs,8,0.85,0.8,0.9,0.875,,0.04
-digits,robust,ours,8,0.7,0.6,0.8,0.5,,0.5
+dataset,model,attack,n,ssim,ssim_low,ssim_high,asr,ciede2000,p_holm,p
+digits,standard,ours,8,0.91234,0.9,0.95,1,,0.0001,0.00001
+digits,standard,theirs,8,0.85,0.8,0.9,0.875,,0.04,0.01
+digits,robust,ours,8,0.7,0.6,0.8,0.5,,0.5,0.1
 """
 RANKING = """\
 dataset,model,attack,n,mean_rank,low,high,critical_difference,home,rank_ssim,rank_nmi,rank_ciede2000
@@ -111,12 +111,13 @@ def test_the_page_follows_the_tables(tmp_path):
         ('percent("quality", "asr", 1, attack="theirs")', "87.5 %"),
         ('interval("quality", "ssim", 2, attack="theirs")', "0.85 [0.80, 0.90]"),
         ('interval("ranking", "mean_rank", 1, dataset="all", attack="ours")', "1.2 [1.0, 1.4]"),
-        ('p_value("quality", "p", attack="theirs")', "0.040"),
-        ('p_value("quality", "p", attack="ours", model="standard")', "<0.001"),
+        ('p_value("quality", "p_holm", attack="theirs")', "0.040"),
+        ('p_value("quality", "p_holm", attack="ours", model="standard")', "<0.001"),
         ('span("quality", "ssim", 1, dataset="digits")', "0.7 to 0.9"),
         ('span("quality", "n")', "8"),
         ('values("quality", "attack") | join(", ")', "ours, theirs"),
         ("level", "0.05"),
+        ("judging_level", "0.01"),
     ],
 )
 def test_a_placeholder_is_filled_from_the_table(page, placeholder, filled):
@@ -137,6 +138,71 @@ def test_near_best_are_those_within_the_critical_difference(tables):
     assert found.near_best(dataset="all") == ["ours"]
     assert found.near_best(model="standard") == ["ours", "close"]
     assert found.near_best("peers", model="robust") == ["peer", "theirs"]
+
+
+FURTHER = """\
+dataset,model,attack,reference,role,metric,p_holm,better
+d,m,a,main,metric,ssim,0.001,reference
+d,m,a,main,metric,vif,0.02,reference
+d,m,a,main,metric,l2,0.001,reference
+d,m,a,main,judge,jod,0.001,attack
+d,m,b,main,metric,ssim,0.001,reference
+d,m,b,main,metric,vif,0.001,attack
+d,m,b,main,metric,l2,0.001,attack
+d,m,a,noise,metric,ssim,0.001,reference
+d,m,a,noise,metric,vif,0.001,attack
+d,m,a,noise,metric,l2,0.001,reference
+"""
+VARIANTS = """\
+dataset,model,role,variant,attack,mean_rank,near_best,critical_difference,home,rank_ssim,rank_vif
+all,all,metric,all,a,1.1,True,9,,1,1
+all,all,metric,all,b,1.9,False,9,,1,1
+d,m,metric,all,a,1.2,True,9,,1,1
+d,m,metric,all,b,1.8,False,9,,1,1
+d,m,metric,strict,a,1.4,True,9,,1,1
+"""
+VERDICTS = """\
+dataset,model,attack,rival,named,verdict
+d,m,ours,a,True,ahead
+d,m,ours,b,True,level
+d,m,ours,c,False,ahead
+d,m,ours,best,False,floor
+"""
+
+
+@pytest.fixture
+def further(tmp_path):
+    for name, text in (("comparison", FURTHER), ("ranking", VARIANTS), ("verdicts", VERDICTS)):
+        (tmp_path / f"{name}.csv").write_text(text)
+    return Tables(tmp_path)
+
+
+def test_an_aim_is_counted_by_holms_p_at_the_level_of_the_judges(further):
+    # VIF is better at 0.05 and not at 0.01; L2 is not ranked.
+    assert further.aim(["a", "b"]) == Aim(2, 2, [])
+    assert further.aim(["a", "b"], but=0) == Aim(2, 0, [Missed("a", "d", "m", ["vif"]), Missed("b", "d", "m", ["vif"])])
+    assert further.aim(["b"], but=0, side="attack").missed == [Missed("b", "d", "m", ["ssim"])]
+
+
+def test_rows_of_further_references_and_variants_are_asked_for_by_name(further):
+    assert further.shared("comparison", "reference") == "main"
+    assert further.values("comparison", "metric", attack="a") == ["ssim", "vif", "l2"]
+    assert further.values("comparison", "better", attack="a", reference="noise") == ["reference", "attack"]
+    assert further.value("ranking", "mean_rank", 1, dataset="d", attack="a") == "1.2"
+    assert further.value("ranking", "mean_rank", 1, dataset="d", attack="a", variant="strict") == "1.4"
+    # What the table says, not the critical difference.
+    assert further.near_best(dataset="all") == ["a"]
+
+
+def test_where_noise_is_better_is_said_of_ranked_metrics(further):
+    assert further.sides("a", "noise", "reference") == ["ssim"]
+    assert further.sides("a", "noise", "attack", dataset="d") == ["vif"]
+
+
+def test_outcomes_are_the_rivals_by_verdict(further):
+    assert further.outcomes("ours", model="m")["ahead"] == ["a", "c"]
+    named = further.outcomes("ours", named=True)
+    assert named == {"ahead": ["a"], "behind": [], "level": ["b"], "not judged": [], "floor": []}
 
 
 @pytest.mark.parametrize(
@@ -160,6 +226,7 @@ def test_near_best_are_those_within_the_critical_difference(tables):
         ('shared("quality", "ssim")', "ssim differs, 0.91234, 0.85, 0.7; choose rows in which it does not"),
         ('value("absent", "ssim")', "absent.csv: cannot be read"),
         ('standing("close")', "comparison (attack='close', metric='ssim', dataset='digits', model='standard'): no row"),
+        ('p_value("quality", "p", attack="theirs")', "p is not corrected for the number of tests; ask for Holm's p"),
         ("near_best()", "ranking (): dataset differs"),
         ('vale("quality")', "'vale' is undefined; correct the placeholder"),
         ('value("quality")', "correct the placeholder"),
@@ -174,14 +241,20 @@ def test_a_placeholder_that_cannot_be_filled_is_named(refusal, placeholder, comp
     assert "absent" in message or "page.template.md, line 3: " in message
 
 
-@pytest.mark.parametrize("number", ["0.87", "1,000", "30 %", "30%", "{{ 0.87 }}", '{{ "0.87" }}', "{% set a = 1e-3 %}"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        *("0.87", "1,000", "30 %", "30%", "{{ 0.87 }}", '{{ "0.87" }}', "{% set a = 1e-3 %}"),
+        *("two pairs", "the four small networks", "Five of the images", "missed in five:", "three\nmetrics"),
+    ],
+)
 def test_a_number_that_is_typed_in_is_refused(refusal, number):
     assert "page.template.md, line 3: " in refusal(f"Prose.\n\nIt is {number}.\n")
     assert "is typed in; take it from a table" in refusal(number)
 
 
 def test_digits_in_names_and_whole_numbers_are_no_numbers_of_the_run(page):
-    prose = "On CIFAR-10 (2020), L2 and Q1: 8 bits, section 3."
+    prose = "On CIFAR-10 (2020), L2 and Q1: 8 bits, section 3, one network, two ways, no tests."
     assert page(prose + "{# a comment may hold 0.5 #}").splitlines()[-1] == prose
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from helpers.report_artifacts import save_metrics, save_results
-from infoadv.report import figures, ranking, rows, tables
+from infoadv.report import figures, ranking, rows, statistics, tables
 
 
 def specification(*names: str, **entries: dict[str, Any]) -> dict[str, Any]:
@@ -45,8 +45,9 @@ def test_ranks_by_hand(three: list[str]) -> None:
     # Image 0: ranks 1 1 3, 2 2 1, 3 3 2, so scores 5/3, 5/3, 8/3; image 1: 1.5 2 1, 1.5 1 2, 3 3 3, so 1.5, 1.5, 3.
     assert found.by_metric[0].tolist() == [[1, 1, 3], [2, 2, 1], [3, 3, 2]]
     assert found.by_metric[1].tolist() == [[1.5, 2, 1], [1.5, 1, 2], [3, 3, 3]]
-    assert found.ranks.tolist() == [[1.5, 1.5, 3], [1.5, 1.5, 3]]
-    assert found.mean.tolist() == [1.5, 1.5, 3]
+    # c, which fails too often to take image 2 out, is last there.
+    assert found.ranks.tolist() == [[1.5, 1.5, 3], [1.5, 1.5, 3], [2, 1, 3]]
+    assert found.mean.tolist() == pytest.approx([5 / 3, 4 / 3, 3])
 
 
 def test_a_metric_that_an_attack_optimises_is_not_counted_for_it(three: list[str]) -> None:
@@ -54,7 +55,10 @@ def test_a_metric_that_an_attack_optimises_is_not_counted_for_it(three: list[str
     found = ranking.rank(loaded, loaded.targets)
     assert found.home.tolist() == [[False] * 3, [False, False, True], [False] * 3]
     # Image 0: b scores 2 instead of 5/3. Image 1: b scores 1.25, a 1.5.
-    assert found.ranks.tolist() == [[1, 2, 3], [2, 1, 3]]
+    assert found.ranks.tolist() == [[1, 2, 3], [2, 1, 3], [2, 1, 3]]
+    nearly = rows.load(three, specification("a", "b", "c", b={"nearly": ["gmsd", "l2"]}))
+    assert not ranking.rank(nearly, nearly.targets).home.any()
+    assert (ranking.rank(nearly, nearly.targets, strict=True).ranks == found.ranks).all()
 
 
 def test_only_attacks_and_metrics_of_all_targets_meet(three: list[str], tmp_path: Path) -> None:
@@ -66,14 +70,20 @@ def test_only_attacks_and_metrics_of_all_targets_meet(three: list[str], tmp_path
     found = ranking.rank(loaded, loaded.targets)
     assert [attack.name for attack in found.attacks] == ["a", "c"]
     assert [metric.column for metric in found.metrics] == ["ssim", "gmsd"]
-    # Two common images of the first target, on which b was needed as well, and one of the second.
-    assert found.ranks.tolist() == [[1.5, 1.5], [1, 2], [2, 1]]
+    # Three common images of the first target, on the last of which c fails, and one of the second.
+    assert found.ranks.tolist() == [[1.5, 1.5], [1, 2], [1, 2], [2, 1]]
+    # Networks count alike, whatever their images, and are the blocks of the tests; image 0 is one image on both.
+    assert found.mean.tolist() == pytest.approx([(3.5 / 3 + 2) / 2, (5.5 / 3 + 1) / 2])
+    assert found.blocks.tolist() == [[1, 2], [2, 1]]
+    assert found.images.tolist() == [0, 1, 2, 0]
 
 
 @pytest.mark.parametrize(("attacks", "q"), [(2, 1.960), (5, 2.728), (10, 3.164)])
 def test_critical_difference_is_demsars(attacks: int, q: float) -> None:
     """Demsar 2006, table 5a: critical values of the two-tailed Nemenyi test at 0.05."""
-    empty = ranking.Ranking([], [], np.zeros((30, attacks)), np.zeros((30, attacks, 0)), np.zeros((attacks, 0)))
+    empty = ranking.Ranking(
+        [], [], np.zeros((30, attacks)), np.zeros((30, attacks, 0)), np.zeros((attacks, 0)), *np.zeros((2, 30))
+    )
     assert empty.critical_difference == pytest.approx(q * np.sqrt(attacks * (attacks + 1) / (6 * 30)), rel=5e-4)
 
 
@@ -107,6 +117,33 @@ def test_table_has_a_section_over_all_targets(tmp_path: Path) -> None:
     text = (tmp_path / "ranking.md").read_text()
     assert text.count("\n### ") == 3
     assert "All target models: n = " in text
+
+
+def test_variants_leave_out_saturated_networks_and_metrics_nearly_optimised(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+
+    def values(level: float) -> dict[str, Any]:
+        return {name: level + 0.001 * generator.standard_normal(20) for name in ("ssim", "haarpsi")}
+
+    inputs = [metrics(tmp_path, "a", "seen", ssim=np.full(20, 0.97), haarpsi=np.full(20, 0.8))]
+    inputs += [metrics(tmp_path, "b", "seen", **values(0.9)), metrics(tmp_path, "ddn", "seen", **values(0.95))]
+    inputs += [metrics(tmp_path, name, "flat", **values(0.995)) for name in ("a", "b", "ddn")]
+    spec = specification("a", "b", "ddn", a={"nearly": ["ssim"]}, ddn={"method": "ddn"})
+    tables.write("ranking", inputs, spec, tmp_path)
+    frame = pd.read_csv(tmp_path / "ranking.csv").set_index(["model", "variant", "attack"]).sort_index()
+    assert frame.groupby(["model", "variant"]).ngroups == 4 + 2 + 2
+    # SSIM is all that speaks for a on the network that is not saturated.
+    seen = frame.loc[("all", "unsaturated", "a"), "mean_rank"]
+    assert seen == frame.loc[("seen", "all", "a"), "mean_rank"] < 3
+    assert frame.loc[("seen", "strict", "a"), "mean_rank"] == 3
+    assert frame.loc[("all", "unsaturated strict", "a"), "mean_rank"] == 3
+    assert frame.loc[("all", "all"), "networks"].eq(2).all()
+    assert frame.loc[("all", "unsaturated"), "networks"].eq(1).all()
+    each = frame.groupby(["model", "variant"], sort=False)[["p_friedman", "p_holm"]].first()
+    np.testing.assert_allclose(each["p_holm"], statistics.holm(each["p_friedman"].to_numpy()))
+    text = (tmp_path / "ranking.md").read_text()
+    assert "Saturated, since DDN loses less than 0.01 of SSIM: d, flat." in text
+    assert "Nearly optimised: SSIM by A." in text
 
 
 def test_figure_joins_what_nothing_beats(tmp_path: Path) -> None:

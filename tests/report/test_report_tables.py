@@ -162,7 +162,7 @@ def test_a_control_is_averaged_where_the_attacks_succeed_whatever_its_own_succes
 def test_quality_without_a_common_success(tmp_path: Path) -> None:
     inputs = [
         metrics(tmp_path, "a", [True, False], l2=[1.0, 1.0]),
-        metrics(tmp_path, "b", [False, False], l2=[1.0, 1.0]),
+        metrics(tmp_path, "b", [False, True], l2=[1.0, 1.0]),
     ]
     tables.write("quality", inputs, specification(a={}, b={}), tmp_path)
     frame = pd.read_csv(tmp_path / "quality.csv")

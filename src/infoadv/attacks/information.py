@@ -62,6 +62,8 @@ OPTIMISES = {
     "projection": ["l2", "psnr", "mi_projection", "mi_mine"],
     "weighted_l2": [],
 }
+#: In one window, not over an image: benchmarks/ssim_and_masking.py. The table `ranking` ranks with and without.
+NEARLY_OPTIMISES = {"masking": ["ssim"]}
 
 
 def _closed_form(

@@ -37,6 +37,7 @@ class Config:
         self.datasets = datasets.completed(self.values)
         self.first_images = purpose.first_images(self.values, self.datasets)
         self.models = models.completed(self.values, self.datasets)
+        self.alike = models.alike(self.models, self.values)
         self.metrics, self.lpips_reference = metrics.completed(self.values, self.datasets, self.models)
         self.attacks = attacks.completed(self.values, self.datasets, self.models)
         for section in ("datasets", "models", "attacks"):
@@ -107,11 +108,17 @@ class Config:
 
     def tables(self) -> list[str]:
         """Return the tables that are written: those whose sections the configuration has."""
-        return [
-            name
-            for name in plugins.names("tables")
-            if figures.lacking(offered.stage_inputs("tables", name), self.values, self.flow) is None
-        ]
+        return [name for name in plugins.names("tables") if self._can_be_written(offered.stage_inputs("tables", name))]
+
+    def _can_be_written(self, inputs: Mapping[str, Any]) -> bool:
+        have = {
+            "claimed": self.statistics["claimed"],
+            "alike": self.alike,
+            "combinations": [sweep for sweep in self.values["sweeps"].values() if "combinations" in sweep],
+        }
+        if inputs["stage"] == "metrics" and not all(have[key] for key in inputs.get("needs", ())):
+            return False
+        return figures.lacking(inputs, self.values, self.flow) is None
 
 
 def load(path: str | Path, directory: str | Path = ".") -> Config:

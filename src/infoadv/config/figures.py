@@ -29,8 +29,6 @@ def lacking(inputs: Mapping[str, Any], values: Mapping[str, Any], flow: Flow | N
     if inputs["stage"] == "flow":
         missing = [key for key in inputs.get("needs", ()) if flow is None or key not in flow.values]
         return f"flow.{missing[0]}" if missing else "flow" if flow is None else None
-    if inputs.get("combinations") and not any("combinations" in sweep for sweep in values["sweeps"].values()):
-        return "sweeps.<attack>.combinations"
     if inputs["stage"] == "calibration" and "calibration" not in values:
         return "calibration"
     return None

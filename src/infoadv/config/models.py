@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -35,6 +36,23 @@ def completed(values: Mapping[str, Any], datasets: Collection[str]) -> dict[str,
 def of_dataset(models: Models, dataset: str) -> list[str]:
     """Return the names of the networks of one data set."""
     return [name for name, specifications in models.items() if dataset in specifications]
+
+
+def alike(models: Models, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the groups of attacked networks that differ in the seed of their training alone, at least two each.
+
+    A group is a mapping: ``dataset``, and ``seeds``, the training seed of each network by its name.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, specifications in models.items():
+        for dataset, specification in specifications.items():
+            seed = specification["training"].get("seed")
+            if seed is None or not values["models"][name]["attacked"]:
+                continue
+            without = {**specification, "training": {**specification["training"], "seed": None}}
+            key = json.dumps([dataset, without], sort_keys=True)
+            found.setdefault(key, {"dataset": dataset, "seeds": {}})["seeds"][name] = seed
+    return [group for group in found.values() if len(set(group["seeds"].values())) > 1]
 
 
 def origin(specification: Mapping[str, Any]) -> list[tuple[str, str]]:

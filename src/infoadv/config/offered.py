@@ -44,19 +44,21 @@ def stage_inputs(kind: str, name: str) -> dict[str, Any]:
     - "benchmarks": what Snakemake measured of each job that computes; "artefacts": all of these artefacts.
 
     Further keys: ``per: "dataset"`` draws a figure of metrics, models or pictures for each data set by itself; ``needs``
-    lists the keys of the section ``flow`` without which there is no such result; ``trace: True`` asks for an attack that
-    records its run; ``combinations: True`` says that a table of metrics is about the sweeps that have combinations.
+    lists the keys of the section ``flow`` without which there is no such result, or for a table of metrics "claimed" (attacks
+    in ``statistics.claimed``), "alike" (networks that differ in the seed of their training alone) and "combinations" (a sweep
+    over those of options); ``trace: True`` asks for an attack that records its run.
 
     Raises ``ConfigError`` where the literal says anything else.
     """
     path = plugins.source_file(kind, name)
     found = {"stage": "metrics", **plugins.literal(path, "INPUTS")}
+    of_metrics = kind == "tables" and found["stage"] == "metrics"
     per_dataset = kind == "figures" and found["stage"] in _BY_DATASET
     allowed = {
         "stage": {"enum": [*_STAGES, *([_OF_ONE_ATTACK] if kind == "figures" else [])]},
         **({"per": {"const": "dataset"}} if per_dataset else {}),
         **({"needs": {"type": "array", "items": {"type": "string"}}} if found["stage"] == "flow" else {}),
-        **({"combinations": {"type": "boolean"}} if kind == "tables" and found["stage"] == "metrics" else {}),
+        **({"needs": {"type": "array", "items": {"enum": ["claimed", "alike", "combinations"]}}} if of_metrics else {}),
         **({"trace": {"type": "boolean"}} if found["stage"] == _OF_ONE_ATTACK else {}),
     }
     try:

@@ -14,7 +14,7 @@ ABOUT = {
         "label": "NMI",
         "better": "higher",
         "decimals": 3,
-        "group": "perceptual",
+        "group": "information",
         "order": 110,
         "description": (
             "Normalised mutual information (H(x) + H(x')) / H(x, x') (Studholme et al. 1999), 1 to 2, of histograms "

@@ -49,7 +49,7 @@ ABOUT = {
         "label": "VIF",
         "better": "higher",
         "decimals": 3,
-        "group": "information",
+        "group": "perceptual",
         "order": 100,
         "description": (
             "Visual information fidelity of the luminance in the pixel domain (Sheikh and Bovik 2006); images smaller "

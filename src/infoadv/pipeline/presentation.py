@@ -16,6 +16,7 @@ def of_attacks(settings: Config) -> dict[str, Any]:
     """Return what every table and figure is told: the seed, the statistics, and how each attack is shown."""
     return {
         "seed": settings.seed,
+        "alike": settings.alike,
         "purpose": settings.values["purpose"],
         "statistics": settings.statistics,
         "attacks": {
@@ -27,6 +28,7 @@ def of_attacks(settings: Config) -> dict[str, Any]:
                 "compared": attack.compared,
                 "control": any("like" in options for options in attack.options.values()),
                 "optimises": plugins.literals("attacks", "OPTIMISES").get(attack.method, []),
+                "nearly": plugins.literals("attacks", "NEARLY_OPTIMISES").get(attack.method, []),
                 "varied": dict(attack.varied),
             }
             for attack in settings.attacks.values()

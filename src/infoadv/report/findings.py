@@ -1,8 +1,10 @@
 """Fills docs/findings.md: the prose is a Jinja template, each number of it a cell of a table that the pipeline writes.
 
 The template calls the public methods of :class:`Tables` by name, ``{{ value("quality", "ssim", 3, dataset="mnist") }}``.
-Keywords choose rows by their columns, a list stands for any of its members. A table in a folder below is named by its
-path, ``"peers/quality"``. ``level`` is the level of the tests.
+Keywords choose rows by their columns, a list stands for any of its members. Rows of judges, of further references and of
+variants are left out unless a keyword asks for them (``role``, ``reference``, ``variant``). A table in a folder below is named by
+its path, ``"peers/quality"``. ``level`` is the level of the tests, ``judging_level`` that of the judges. Of p values Holm's alone
+can be asked for.
 """
 
 from __future__ import annotations
@@ -22,9 +24,25 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from infoadv.execution.errors import InfoadvError
 from infoadv.report import judging, rendering, statistics
 
-#: What no prose may hold: a number with a decimal point or comma, or with a percent sign.
-TYPED = re.compile(r"\d+(?:[.,]\d+)+|\d+\s*%")
-_FUNCTIONS = ("value", "shared", "percent", "interval", "p_value", "span", "values", "standing", "near_best")
+_COUNTS = (
+    "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen|"
+    "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand"
+)
+#: What a run counts: a number of these is a result, also where it is a word.
+_COUNTED = "pair|network|metric|image|attack|judge|rival|test|seed|claim"
+#: What no prose may hold: a number with a decimal point or comma, or with a percent sign; a count in words of what a run counts
+#: ("the four small networks"), or one that a sentence or clause ends with ("missed in five:").
+TYPED = re.compile(
+    rf"\d+(?:[.,]\d+)+|\d+\s*%|\b(?:{_COUNTS})\s+(?:of\s+\S+\s+)?(?:[a-z-]+\s+)?(?:{_COUNTED})s?\b"
+    rf"|\b(?:in|on|of)\s+(?:{_COUNTS})(?=\s*[.,;:!?)])",
+    re.IGNORECASE,
+)
+#: Columns of p values that nobody corrected, which decide nothing.
+_UNCORRECTED = re.compile(r"(?:.+_)?p(?:_(?!holm$)\w+)?")
+_FUNCTIONS = (
+    *("value", "shared", "percent", "interval", "p_value", "span", "values", "standing", "near_best"),
+    *("aim", "sides", "outcomes"),
+)
 
 
 class FindingsError(InfoadvError):
@@ -43,6 +61,25 @@ class Standing:
     @property
     def tests(self) -> int:
         return self.better + self.worse + self.undecided
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A pair of an attack and a network on which an aim was missed, and the metrics that are not in favour."""
+
+    attack: str
+    dataset: str
+    model: str
+    metrics: list[str]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """How many ``pairs`` of an attack and a network an aim has, how many ``reached`` it, and which ``missed`` it."""
+
+    pairs: int
+    reached: int
+    missed: list[Missed]
 
 
 class Tables:
@@ -83,7 +120,7 @@ class Tables:
         return f"{middle} [{low}, {high}]"
 
     def p_value(self, table: str, column: str, /, **rows: Any) -> str:
-        """Return the p value of the one row that matches."""
+        """Return Holm's p of the one row that matches."""
         p = self._number(table, column, rows)
         return "<0.001" if p < 0.001 else rendering.number(p, 3)
 
@@ -103,13 +140,12 @@ class Tables:
 
         The metrics are those that the table ``ranking`` ranks on each target, without the attack's own.
         """
-        ranking, comparison = (Path(folder, name).as_posix() for name in ("ranking", "comparison"))
+        ranking, comparison = self._of(folder)
         ranks = self._rows(ranking, {"attack": attack} | rows)
         verdicts, metrics = [], []
         for _, rank in ranks[ranks["dataset"] != "all"].iterrows():
             home = rank["home"].split() if isinstance(rank["home"], str) else []
-            for name in rank.index[rank.index.str.startswith("rank_") & rank.notna()]:
-                metric = name.removeprefix("rank_")
+            for metric in _ranked(rank):
                 if metric not in home:
                     target = {"dataset": rank["dataset"], "model": rank["model"]}
                     metrics.append(metric)
@@ -117,15 +153,67 @@ class Tables:
         better, worse, undecided = (verdicts.count(verdict) for verdict in ("attack", "reference", "no difference"))
         return Standing(better, worse, undecided, list(dict.fromkeys(metrics)))
 
+    def aim(
+        self, attacks: list[str], folder: str = "", /, *, but: int = 1, side: str = "reference", **rows: Any
+    ) -> Aim:
+        """Count the pairs of an attack and a network on which ``side`` is better on all ranked metrics ``but`` some.
+
+        Better is better by Holm's p below the level of the judges. An attack's own metric is one of those that it may be
+        better on.
+        """
+        ranking, comparison = self._of(folder)
+        pairs, missed = 0, []
+        for attack in attacks:
+            ranks = self._rows(ranking, {"attack": attack} | rows)
+            for _, rank in ranks[ranks["dataset"] != "all"].iterrows():
+                target = {"dataset": rank["dataset"], "model": rank["model"]}
+                open_ = []
+                for metric in _ranked(rank):
+                    row = {"attack": attack, "metric": metric} | target
+                    better = self._cell(comparison, "better", row) == side
+                    if not (better and self._number(comparison, "p_holm", row) < judging.LEVEL):
+                        open_.append(metric)
+                pairs += 1
+                if len(open_) > but:
+                    missed.append(Missed(attack, rank["dataset"], rank["model"], open_))
+        return Aim(pairs, pairs - len(missed), missed)
+
+    def sides(self, attack: str, reference: str, side: str, folder: str = "", /, **rows: Any) -> list[str]:
+        """Return the ranked metrics on which ``side`` ("attack", "reference", "no difference") came out of the paired tests.
+
+        With a control as the ``reference`` and "reference" as the side: where noise is better than the attack.
+        """
+        ranking, comparison = self._of(folder)
+        found = self._rows(comparison, {"attack": attack, "reference": reference} | rows)
+        found = found[found["better"] == side]
+        ranks = self._rows(ranking, {"attack": attack} | rows)
+        ranked = {(rank["dataset"], rank["model"], metric) for _, rank in ranks.iterrows() for metric in _ranked(rank)}
+        keys = zip(found["dataset"], found["model"], found["metric"], strict=True)
+        return list(dict.fromkeys(key[2] for key in keys if key in ranked))
+
+    def outcomes(self, attack: str, folder: str = "", /, **rows: Any) -> dict[str, list[str]]:
+        """Return the rivals by the verdict of the judges on ``attack``: "ahead", "behind", "level", "not judged", "floor"."""
+        found = self._rows(Path(folder, "verdicts").as_posix(), {"attack": attack} | rows)
+        kinds = ("ahead", "behind", "level", "not judged", "floor")
+        return {kind: found.loc[found["verdict"] == kind, "rival"].tolist() for kind in kinds}
+
     def near_best(self, folder: str = "", /, **rows: Any) -> list[str]:
-        """Return the attacks of one section of ``ranking`` within the critical difference of the best mean rank."""
-        ranking = Path(folder, "ranking").as_posix()
+        """Return the attacks of one section of ``ranking`` that are not told apart from the best mean rank."""
+        ranking, _ = self._of(folder)
         self.shared(ranking, "dataset", **rows)
         self.shared(ranking, "model", **rows)
         found = self._rows(ranking, rows)
-        near = found["mean_rank"] - found["mean_rank"].min() < found["critical_difference"]
+        if "near_best" in found:
+            near = found["near_best"]
+        else:
+            near = found["mean_rank"] - found["mean_rank"].min() < found["critical_difference"]
         names: list[str] = found["attack"][near].tolist()
         return names
+
+    @staticmethod
+    def _of(folder: str) -> tuple[str, str]:
+        """Return the names of the tables ``ranking`` and ``comparison`` of a folder."""
+        return Path(folder, "ranking").as_posix(), Path(folder, "comparison").as_posix()
 
     def _frame(self, table: str) -> pd.DataFrame:
         if table not in self._frames:
@@ -144,6 +232,11 @@ class Tables:
         # Tables hold the judges apart: they are asked for by role="judge", or by the name of one.
         if judging.METRIC in set(frame.get("role", ())) and not {"role", "metric"} & rows.keys():
             chosen &= frame["role"] == judging.METRIC
+        # The reference of the configuration comes first.
+        if "reference" in frame and "reference" not in rows and len(frame):
+            chosen &= frame["reference"] == frame["reference"].iloc[0]
+        if "variant" in frame and "variant" not in rows:
+            chosen &= frame["variant"] == "all"
         for column, wanted in rows.items():
             if column not in frame:
                 raise FindingsError(
@@ -166,6 +259,10 @@ class Tables:
             raise FindingsError(
                 f"{_call(table, rows)}: {table}.csv has no column {column!r}; choose one of: {_some(found.columns)}."
             )
+        if _UNCORRECTED.fullmatch(column):
+            raise FindingsError(
+                f"{_call(table, rows)}: {column} is not corrected for the number of tests; ask for Holm's p."
+            )
         if one and len(found) > 1:
             differing = [name for name in found if name not in rows and found[name].nunique(dropna=False) > 1]
             raise FindingsError(f"{_call(table, rows)}: {len(found)} rows match; choose one by {_some(differing)}.")
@@ -185,6 +282,11 @@ class Tables:
                 f"{_call(table, rows)}: {column} is {cell!r} and no number; choose another column, or write it with value()."
             )
         return float(cell)
+
+
+def _ranked(rank: pd.Series) -> list[str]:
+    """Return the metrics that a row of ``ranking`` has ranks of."""
+    return [name.removeprefix("rank_") for name in rank.index[rank.index.str.startswith("rank_") & rank.notna()]]
 
 
 def _written(cell: Any, decimals: int) -> str:
@@ -238,7 +340,7 @@ def render(template: str | Path, tables: str | Path) -> str:
     Raises
     ------
     FindingsError
-        The template cannot be read or is none, its prose holds a number with a decimal point or a percent sign, or a
+        The template cannot be read or is none, its prose holds a number that it may not (``TYPED``), or a
         placeholder asks for a row or cell that is not there or not the only one. The error names the line.
     """
     try:
@@ -250,7 +352,10 @@ def render(template: str | Path, tables: str | Path) -> str:
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     filled = Tables(tables)
-    known: dict[str, Any] = {name: getattr(filled, name) for name in _FUNCTIONS} | {"level": f"{statistics.ALPHA:g}"}
+    known: dict[str, Any] = {name: getattr(filled, name) for name in _FUNCTIONS} | {
+        "level": f"{statistics.ALPHA:g}",
+        "judging_level": f"{judging.LEVEL:g}",
+    }
     try:
         compiled = environment.from_string(source, known)
     except jinja2.TemplateSyntaxError as error:

@@ -7,7 +7,7 @@ as ahead, behind or level for an attack against a rival; the attack is less visi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 
 from infoadv.report import statistics
 from infoadv.report.columns import Metric
-from infoadv.report.rows import Rows
+from infoadv.report.rows import Attack, Rows
 
 #: Level of the tests, corrected after Holm.
 LEVEL = 0.01
@@ -38,6 +38,13 @@ ROLES = METRIC, JUDGE = "metric", "judge"
 _COLUMNS = ("attack", "rival", "metric", "n", "difference", "low", "high", "effect", "p", "p_holm", "verdict")
 
 
+#: The attacks that have to be beaten before one is called the least visible, by their methods.
+NAMED = (
+    *("cw_l2", "ddn", "fmn_l2", "projection", "weighted_l2"),
+    *("alma_l2", "alma_ssim", "alma_ciede2000", "alma_lpips", "perc_al"),
+)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the judges say of an attack against a rival: ``overall`` is "ahead", "behind", "level" or "not judged".
@@ -48,6 +55,17 @@ class Verdict:
     rival: str
     judges: Mapping[str, str]
     overall: str
+
+
+def floor(attack: Attack) -> bool:
+    """Return whether an attack shows how far one can get, since it optimises the first judge."""
+    return FIRST in attack.optimises
+
+
+def rivals(rows: Rows, target: tuple[str, str], claimed: Collection[str]) -> list[Attack]:
+    """Return the attacks that a claimed one is judged against on a target: all compared ones that are no floor."""
+    attacks = rows.attacks_on(*target, compared=True)
+    return [attack for attack in attacks if attack.name not in claimed and not floor(attack)]
 
 
 def role(metric: str, settings: statistics.Settings) -> str:
@@ -94,10 +112,10 @@ def compare(
     """
     judges = present(rows, settings.judges)
     attacks = {entry.name: entry for entry in rows.attacks}
-    ours = _successes(rows, target, attack)
+    ours = successes(rows, target, attack)
     records = []
     for rival in rivals:
-        theirs = _successes(rows, target, rival)
+        theirs = successes(rows, target, rival)
         both = ours.index.intersection(theirs.index)
         for metric in judges:
             at_home = any(metric.measured in attacks[name].optimises for name in (attack, rival))
@@ -131,14 +149,20 @@ def verdicts(
     rows: Rows, target: tuple[str, str], attack: str, rivals: Sequence[str], settings: statistics.Settings
 ) -> list[Verdict]:
     """Return the verdict on an attack against each rival on a target network, by the rules of docs/judges.md."""
-    tests = compare(rows, target, attack, rivals, settings)
-    judged = _admitted(rows, target, attack)
-    noticeable = _loss_of_yardstick(rows, target) > NOTICEABLE
+    return decide(rows, target, attack, rivals, compare(rows, target, attack, rivals, settings))
+
+
+def decide(
+    rows: Rows, target: tuple[str, str], attack: str, rivals: Sequence[str], tests: pd.DataFrame
+) -> list[Verdict]:
+    """Return the verdicts that follow from ``tests``, what :func:`compare` found of all ``rivals``."""
+    judged = admitted(rows, target, attack)
+    noticeable = loss_of_yardstick(rows, target) > NOTICEABLE
     found = []
     for rival in rivals:
         counted = tests[(tests["rival"] == rival) & (tests["verdict"] != "home")]
         judges = dict(zip(counted["metric"], counted["verdict"], strict=True))
-        lost = _ssim_lost(rows, target, attack, rival)
+        lost = ssim_lost(rows, target, attack, rival)
         if not judged or FIRST not in judges or len(judges) < 2 or math.isnan(lost):
             overall = "not judged"
         elif _ahead(judges, "ahead", "behind", noticeable) and lost <= SSIM_LOSS:
@@ -164,12 +188,12 @@ def _side(row: pd.Series, sign: float) -> str:
     return "ahead" if sign * row["difference"] > 0 else "behind"
 
 
-def _successes(rows: Rows, target: tuple[str, str], attack: str) -> pd.DataFrame:
+def successes(rows: Rows, target: tuple[str, str], attack: str) -> pd.DataFrame:
     own = rows.of(*target, attack).set_index("index").sort_index()
     return own[own["success"]]
 
 
-def _admitted(rows: Rows, target: tuple[str, str], attack: str) -> bool:
+def admitted(rows: Rows, target: tuple[str, str], attack: str) -> bool:
     """Whether the attack succeeds on every image, within the passes that are allowed."""
     own = rows.of(*target, attack)
     return (
@@ -177,18 +201,18 @@ def _admitted(rows: Rows, target: tuple[str, str], attack: str) -> bool:
     )
 
 
-def _loss_of_yardstick(rows: Rows, target: tuple[str, str]) -> float:
+def loss_of_yardstick(rows: Rows, target: tuple[str, str]) -> float:
     """Return the mean loss of JOD of the plain L2 attack, infinite where there is none: then JOD has to be ahead."""
     for attack in rows.attacks_on(*target):
         if attack.method == YARDSTICK and FIRST in rows.frame:
-            values = _successes(rows, target, attack.name)[FIRST].to_numpy(dtype=float)
+            values = successes(rows, target, attack.name)[FIRST].to_numpy(dtype=float)
             if not np.isnan(values).all():
                 return 10 - statistics.mean(values)
     return math.inf
 
 
-def _ssim_lost(rows: Rows, target: tuple[str, str], attack: str, rival: str) -> float:
+def ssim_lost(rows: Rows, target: tuple[str, str], attack: str, rival: str) -> float:
     """Return by how much the attack's mean SSIM is below the rival's, on the images on which both succeed."""
-    ours, theirs = (_successes(rows, target, name)["ssim"] for name in (attack, rival))
+    ours, theirs = (successes(rows, target, name)["ssim"] for name in (attack, rival))
     both = ours.index.intersection(theirs.index)
     return statistics.mean((theirs.loc[both] - ours.loc[both]).to_numpy(dtype=float))

@@ -96,6 +96,15 @@ def number(value: float, decimals: int, *, signed: bool = False) -> str:
     return text.replace("-", "\u2212")
 
 
+def p_value(p: float) -> str:
+    """Return a p value after Holm as a reader wants it, with its sign of relation.
+
+    >>> [p_value(value) for value in (0.0004, 0.0312)]
+    ["Holm's p < 0.001", "Holm's p = 0.031"]
+    """
+    return "Holm's p < 0.001" if p < 0.001 else f"Holm's p = {number(p, 3)}"
+
+
 def tex(text: str) -> str:
     """Return plain text with everything escaped that LaTeX would read as a command.
 

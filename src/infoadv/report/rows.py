@@ -13,12 +13,20 @@ from infoadv.execution.errors import InfoadvError
 from infoadv.report import columns, statistics, style
 from infoadv.report.columns import Metric
 
+#: Which images tables, tests and figures are about, for captions.
+COMMON = (
+    f"Common images: those on which every compared attack succeeds whose success is at least {statistics.RELIABLE:g} times that "
+    "of the most successful one; an attack that fails more often takes no image out."
+)
+
 
 @dataclass(frozen=True)
 class Attack:
     """What the configuration says of an attack: label, look, whether it is compared, and the sweep it belongs to.
 
     ``optimises`` lists the metric columns of artefacts that it minimises or is bounded in: they prove nothing of it.
+    ``nearly`` lists those that its objective comes near to. ``oracle`` marks a row that is no attack but the best of several
+    on each image (:mod:`infoadv.report.oracle`).
 
     A ``control`` is no attack: it changes images to show what a change of that size does, and its success says nothing
     about which of its images count. ``varied`` maps the options that a sweep varies to their values here, both in the
@@ -35,6 +43,8 @@ class Attack:
     control: bool
     varied: Mapping[str, Any]
     optimises: tuple[str, ...] = ()
+    nearly: tuple[str, ...] = ()
+    oracle: bool = False
 
     @property
     def title(self) -> str:
@@ -79,9 +89,19 @@ class Rows:
             if attack.name in present and attack.sweep_of is None and (attack.compared or not compared)
         ]
 
+    def reliable(self, dataset: str, model: str) -> list[Attack]:
+        """Return the compared attacks on a target whose failures take images out of the comparison.
+
+        These succeed at least ``statistics.RELIABLE`` times as often as the most successful compared attack there.
+        """
+        attacks = self.attacks_on(dataset, model, compared=True)
+        shares = [float(self.of(dataset, model, attack.name)["success"].mean()) for attack in attacks]
+        needed = statistics.RELIABLE * max(shares, default=0.0)
+        return [attack for attack, share in zip(attacks, shares, strict=True) if share >= needed]
+
     def common(self, dataset: str, model: str) -> set[int]:
-        """Return the indices of the images on which all compared attacks on this target succeed."""
-        names = [attack.name for attack in self.attacks_on(dataset, model, compared=True)]
+        """Return the indices of the images on which all reliable attacks on this target succeed."""
+        names = [attack.name for attack in self.reliable(dataset, model)]
         return statistics.common_successes(self.of(dataset, model), names)
 
     def averaged(self, dataset: str, model: str, attack: Attack) -> pd.DataFrame:
@@ -115,6 +135,7 @@ def attack_of(name: str, specification: Mapping[str, Any]) -> Attack:
         control,
         entry.get("varied") or {},
         tuple(entry.get("optimises") or ()),
+        tuple(entry.get("nearly") or ()),
     )
 
 

@@ -7,7 +7,7 @@ worked through nor on what else is in the table.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,24 @@ ALPHA = 0.05
 PERMUTATIONS = 4999
 #: The metrics that judge where the configuration says nothing: no attack was tuned on them.
 JUDGES = ("jod", "flip", "mdsi", "fsim", "dss")
+#: An attack whose failures take images out of a comparison succeeds at least this often, in shares of the success of the most
+#: successful compared attack. One that fails more often would choose the images of all others.
+RELIABLE = 0.95
 #: With fewer images than this information profiles are not tested, and no mean of them is drawn.
 MINIMUM = 10
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The ``statistics`` section: resamples of the bootstrap, confidence of its intervals, seed, reference attack, judges."""
+    """The ``statistics`` section: resamples of the bootstrap, confidence of its intervals, seed, reference attack, judges,
+    and the attacks that are claimed to be less visible."""
 
     resamples: int = 2000
     confidence: float = 0.95
     seed: int = 0
     reference: str = ""
     judges: tuple[str, ...] = JUDGES
+    claimed: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, specification: Mapping[str, Any]) -> Settings:
@@ -43,6 +48,7 @@ class Settings:
             int(specification.get("seed", 0)),
             str(section.get("reference") or ""),
             tuple(section.get("judges", JUDGES)),
+            tuple(section.get("claimed", ())),
         )
 
 
@@ -94,6 +100,61 @@ def bootstrap_means(values: np.ndarray, settings: Settings) -> tuple[np.ndarray,
     for column in np.flatnonzero(~finite):
         low[column], high[column] = bootstrap(values[:, column], settings)
     return low, high
+
+
+def crossed_bootstrap(
+    values: np.ndarray, networks: np.ndarray, images: np.ndarray, settings: Settings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return intervals (low, high), each (m,), of means of values (n, m) that are meant for other networks and other images.
+
+    A row is one of ``images`` (n,) on one of ``networks`` (n,), codes from 0. The mean is that over networks of each one's
+    mean over images. Networks and images are resampled, each with all its rows: networks of a data set share images, so
+    their rows are not independent. NaN, a value that is not defined, is left out. Source: Owen 2007, "The pigeonhole
+    bootstrap".
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not len(values):
+        return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
+    count = int(networks.max()) + 1
+    of_networks = multiplicities(count, settings).astype(float)
+    # Another stream than that of the networks, also where there are as many images as networks.
+    shifted = Settings(settings.resamples, settings.confidence, settings.seed + 1)
+    of_images = multiplicities(int(images.max()) + 1, shifted).astype(float)
+    total, weight = np.zeros((2, settings.resamples, values.shape[1]))
+    for network in range(count):
+        rows = networks == network
+        drawn, own = of_images[:, images[rows]], values[rows]
+        sums, counts = drawn @ np.nan_to_num(own), drawn @ ~np.isnan(own)
+        known = counts > 0
+        means = np.divide(sums, counts, out=np.zeros_like(sums), where=known)
+        total += of_networks[:, [network]] * means
+        weight += of_networks[:, [network]] * known
+    low, high = np.full((2, values.shape[1]), np.nan)
+    for column in range(values.shape[1]):
+        known = weight[:, column] > 0
+        if known.any():
+            low[column], high[column] = percentiles(total[known, column] / weight[known, column], settings.confidence)
+    return low, high
+
+
+def sign_flip(differences: np.ndarray) -> float:
+    """Return the exact two-sided p value of a mean of differences (n,): the share of all 2^n choices of signs that reach it.
+
+    NaN without differences. It is at least 2 / 2^n: fewer than six networks cannot go below 0.05. Above 16 differences signs are
+    drawn. Source: Fisher 1935, "The Design of Experiments", section 21.
+    """
+    differences = np.asarray(differences, dtype=np.float64)
+    differences = differences[~np.isnan(differences)]
+    n = differences.size
+    if n == 0:
+        return float("nan")
+    if n <= 16:
+        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    else:
+        drawn = np.random.default_rng([n]).choice([-1, 1], size=(PERMUTATIONS, n))
+        signs = np.vstack([np.ones((1, n)), drawn])
+    # A hair of tolerance: sums of equal terms in another order are equal.
+    return float((np.abs(signs @ differences) >= abs(differences.sum()) * (1 - 1e-9)).mean())
 
 
 def proportion(success: np.ndarray, settings: Settings) -> tuple[float, float]:
@@ -155,14 +216,21 @@ def paired(attack: np.ndarray, reference: np.ndarray, settings: Settings) -> Pai
     The test is Wilcoxon's signed-rank test, two-sided. The effect in [-1, 1] is the matched-pairs rank-biserial
     correlation (Kerby 2014), positive where the attack's values are the larger ones.
     """
-    from scipy.stats import rankdata, wilcoxon
-
     with np.errstate(invalid="ignore"):
         difference = np.asarray(attack, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
-    difference = difference[~np.isnan(difference)]
-    if difference.size == 0:
-        return Paired(0, *[float("nan")] * 5)
     low, high = bootstrap(difference, settings)
+    return replace(signed_rank(difference), low=low, high=high)
+
+
+def signed_rank(difference: np.ndarray) -> Paired:
+    """Return ``paired`` of differences (n,), without its interval; NaN is left out."""
+    from scipy.stats import rankdata, wilcoxon
+
+    difference = np.asarray(difference, dtype=np.float64)
+    difference = difference[~np.isnan(difference)]
+    missing = float("nan")
+    if difference.size == 0:
+        return Paired(0, *[missing] * 5)
     moved = difference[difference != 0]
     if moved.size == 0:
         p, effect = 1.0, 0.0
@@ -170,7 +238,7 @@ def paired(attack: np.ndarray, reference: np.ndarray, settings: Settings) -> Pai
         p = float(wilcoxon(moved).pvalue)
         ranks = rankdata(np.abs(moved))
         effect = float((ranks * np.sign(moved)).sum() / ranks.sum())
-    return Paired(difference.size, float(difference.mean()), low, high, p, effect)
+    return Paired(difference.size, float(difference.mean()), missing, missing, p, effect)
 
 
 def unpaired(attack: np.ndarray, reference: np.ndarray, settings: Settings) -> Paired:

@@ -1,9 +1,9 @@
 """What each attack achieves: success, distance, similarity, information and cost, a row per target model and attack.
 
-A metric's value is its mean over the images on which all compared attacks, and the row's own attack, succeed; cost
-and success are over all images; ``l2_median`` is over all images with failures at infinity. A control's metrics are over
-all those common successes, whatever its own success, and it has no ``l2_median``, since it does not fail. Budget-sweep
-attacks belong to the trade-off figure and are left out.
+A metric's value is its mean over the common images (:data:`infoadv.report.rows.COMMON`) on which the row's own attack
+succeeds; cost and success are over all images; ``l2_median`` is over all images with failures at infinity. A control's metrics
+are over all common images, whatever its own success, and it has no ``l2_median``, since it does not fail. The last row of a
+target is the oracle over all L2 attacks. Budget-sweep attacks belong to the trade-off figure and are left out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from infoadv.report import judging, statistics
+from infoadv.report import judging, oracle, statistics
+from infoadv.report import rows as reading
 from infoadv.report.columns import Metric
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex, tex_arrow
 from infoadv.report.rows import Rows, load
@@ -24,7 +25,7 @@ _LEADING = ("dataset", "model", "attack", "n", "asr_float", "asr")
 
 def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     """Return the table from metric artefacts; see :func:`infoadv.report.tables.write`."""
-    rows = load(inputs, specification)
+    rows = oracle.added(load(inputs, specification))
     settings = statistics.Settings.of(specification)
     frame, judges = _frame(rows, settings), judging.present(rows, settings.judges)
     return Table(frame, _markdown(rows, frame, judges), _latex(rows, frame, judges))
@@ -80,7 +81,11 @@ def _groups(rows: Rows, frame: pd.DataFrame, judges: Sequence[Metric]) -> list[t
     similarity = [metric.column for metric in others if metric.group != "distance"]
     asked = [metric for metric in judges if metric in shown]
     return [
-        ("Success, distance and cost", ["asr_float", "asr", "l2_median", *distance, "forwards", "backwards"], ""),
+        (
+            "Success, distance and cost",
+            ["asr_float", "asr", "n_common", "l2_median", *distance, "forwards", "backwards"],
+            "",
+        ),
         ("Similarity and information", similarity, ""),
         ("Judges", [metric.column for metric in asked], judging.note(asked)),
     ]
@@ -89,6 +94,7 @@ def _groups(rows: Rows, frame: pd.DataFrame, judges: Sequence[Metric]) -> list[t
 _PLAIN = {
     "asr_float": ("ASR float \u2191", r"ASR float $\uparrow$"),
     "asr": ("ASR \u2191", r"ASR $\uparrow$"),
+    "n_common": ("n", "$n$"),
     "l2_median": ("L2 median \u2193", r"$L_2$ median $\downarrow$"),
     "forwards": ("Forwards", "Forwards"),
     "backwards": ("Backwards", "Backwards"),
@@ -138,20 +144,23 @@ def _parts(rows: Rows, frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         part = frame[(frame["dataset"] == dataset) & (frame["model"] == model)]
         if len(part):
             common = len(rows.common(dataset, model))
-            parts.append((f"{dataset}, {model}: n = {part['n'].max()}, common successes = {common}", part))
+            parts.append((f"{dataset}, {model}: {part['n'].max()} images, {common} of them common", part))
     return parts
 
 
 def _note(rows: Rows) -> str:
-    if not any(attack.control for attack in rows.attacks):
-        return ""
-    return " Control: over all images on which the compared attacks succeed, whatever its own success."
+    note = f" {reading.COMMON}"
+    if any(attack.control for attack in rows.attacks):
+        note += " Control: over all common images, whatever its own success."
+    if any(attack.oracle for attack in rows.attacks):
+        note += " Oracle: on each image the success with the smallest L2 among the attacks that optimise L2; it is no attack."
+    return note
 
 
 def _markdown(rows: Rows, frame: pd.DataFrame, judges: Sequence[Metric]) -> str:
     groups = [group for group in _groups(rows, frame, judges) if group[1]]
     text = (
-        "Means over the images on which all compared attacks and the row's own attack succeed; success and cost over "
+        "Metrics are means over the n common images on which the row's own attack succeeds; success and cost are over "
         "all images; L2 median over all images, failures infinite. Information in nats. Bold: best of the compared "
         f"attacks. \u2020: the metric that the attack itself optimises.{_note(rows)}"
         f"{''.join(more for _, _, more in groups)}\n"
@@ -166,9 +175,9 @@ def _markdown(rows: Rows, frame: pd.DataFrame, judges: Sequence[Metric]) -> str:
 
 def _latex(rows: Rows, frame: pd.DataFrame, judges: Sequence[Metric]) -> str:
     note = (
-        r"Means over the images on which all compared attacks and the row's own succeed; success and cost over all "
+        r"Metrics are means over the $n$ common images on which the row's own attack succeeds; success and cost are over all "
         r"images; median with failures infinite. Information in nats. Bold: best of the compared attacks; "
-        rf"$^\dagger$: the metric that the attack itself optimises.{_note(rows)}"
+        rf"$^\dagger$: the metric that the attack itself optimises.{tex(_note(rows))}"
     )
     tables = []
     for title, columns, more in _groups(rows, frame, judges):

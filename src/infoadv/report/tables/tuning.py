@@ -21,7 +21,7 @@ from infoadv.report.columns import Metric
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex
 from infoadv.report.rows import Attack, Rows, load
 
-INPUTS = {"stage": "metrics", "combinations": True}
+INPUTS = {"stage": "metrics", "needs": ["combinations"]}
 
 #: Share of images on which a setting has to succeed, unless no setting does.
 SUCCESS = 0.99
