@@ -110,7 +110,7 @@ class Config:
         return [
             name
             for name in plugins.names("tables")
-            if figures.lacking(offered.stage_inputs("tables", name), self.values, self.flow) is None
+            if figures.lacking(offered.stage_inputs("tables", name), self.values, self.flow, self.runs) is None
         ]
 
 
