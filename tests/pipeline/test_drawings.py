@@ -65,7 +65,8 @@ def test_the_grid_shows_its_network_or_the_first_and_no_sweep(raw):
     raw["figures"]["grid"] = {}
     everything = by_stem(Config(raw))["grid_digits"]
     assert {run.attack for run in everything.runs} == {"ddn", "mi_masking", "noise"}
-    assert everything.options == {"images": 4, "model": "standard", "attacks": ["ddn", "mi_masking", "noise", "jsma"]}
+    shown = ["ddn", "mi_masking", "noise", "jsma"]
+    assert everything.options == {"images": 4, "map": "none", "model": "standard", "attacks": shown}
 
 
 def test_pictures_are_made_from_the_images_the_attacks_and_the_metrics_of_what_they_show(raw):
@@ -259,7 +260,7 @@ def test_every_result_of_the_package_says_rightly_what_it_is_made_from(kind):
 
 def test_no_result_is_known_by_name_to_rules_layout_and_configuration():
     """But what is the name of a section or stage as well: the calibration of MINE, information profiles."""
-    names = {*plugins.names("tables"), *plugins.names("figures")} - {"calibration", "profiles"}
+    names = {*plugins.names("tables"), *plugins.names("figures")} - {"calibration", "profiles", "transfer"}
     files = [*(ROOT / "workflow").rglob("*.smk"), ROOT / "workflow" / "Snakefile"]
     files += [path for part in ("pipeline", "config") for path in (plugins.PACKAGE / part).glob("*.[pj]*")]
     assert len(files) > 20

@@ -161,11 +161,12 @@ def _compose(rows: Rows, numbers: pd.DataFrame, metric: Metric, at: float, color
 
 def _ends(metric: Metric, drawn: Sequence[float]) -> tuple[float, float]:
     """Return the ends of the axis of qualities: that of equal images, and a little past the worst of ``drawn``."""
+    finite = [value for value in drawn if np.isfinite(value)]
     if metric.better == "lower":
-        best, worst = min(0.0, *drawn), max(drawn)
+        best, worst = min(0.0, *finite), max(finite)
     else:
-        best, worst = max(BEST, *drawn) if metric.column == judging.FIRST else max(1.0, *drawn), min(drawn)
-    return best, worst + 0.03 * (worst - best)
+        best, worst = max(BEST if metric.column == judging.FIRST else 1.0, *finite), min(finite)
+    return best, worst + 0.03 * ((worst - best) or 1)
 
 
 def _look(attack: Attack, colored: Sequence[str]) -> tuple[str, Any, str]:
@@ -184,10 +185,11 @@ def _draw_curves(
     ends: tuple[float, float],
 ) -> None:
     best, edge = ends
+    low, high = sorted(ends)
     for name, attack in attacks.items():
         color, line, marker = _look(attack, colored)
         own = part[part["attack"] == name]
-        x, y = own["x"].to_numpy(), own["y"].to_numpy()
+        x, y = own["x"].clip(low, high).to_numpy(), own["y"].to_numpy()
         top = name in colored
         reached = y[-1] if len(y) else 0.0
         axes.step(
@@ -196,7 +198,7 @@ def _draw_curves(
             where="post",
             color=color,
             linestyle=line,
-            linewidth=1.1 if top else 0.6,
+            linewidth=0.9 if top else 0.6,
             zorder=3 if top else 2,
         )
         if marker and len(y):
