@@ -54,7 +54,9 @@ _LARGEST_CELL, _SMALLEST_CELL = 0.62, 0.55
 #: Of the colour bar of a map, with its numbers and its name.
 _BAR = 0.42
 _COLORS = "magma"
-#: What a map is called, and where its colours may end: at the first of these that no pixel drawn exceeds.
+#: Percent of the pixels drawn that the colours of a map tell apart; brighter ones have the last colour, and the bar a point.
+_TOLD_APART = 99.5
+#: What a map is called, and where its colours may end.
 _MAPS = {
     "flip": ("FLIP of each pixel (0: no difference is noticed)", (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)),
     "jod": ("JOD taken off at each pixel (0: no difference is seen)", (0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0)),
@@ -156,11 +158,15 @@ def _metrics(
 
 @dataclass(frozen=True)
 class _Maps:
-    """Maps of visible differences (H', W') by attack and image, what they are called, and the value of the last colour."""
+    """Maps of visible differences (H', W') by attack and image, what they are called, and the value of the last colour.
+
+    ``beyond`` says whether a pixel has more than that.
+    """
 
     pictures: dict[tuple[str, int], np.ndarray]
     name: str
     end: float
+    beyond: bool
 
 
 def _maps(
@@ -177,8 +183,10 @@ def _maps(
         images = torch.from_numpy(clean / 255.0)[None], torch.from_numpy(np.moveaxis(adversarial, -1, 0).copy())[None]
         found[key] = function(*images, **conditions)[0].numpy()
     name, ends = _MAPS[kind]
-    most = max(float(values.max()) for values in found.values())
-    return _Maps(found, name, next((end for end in ends if most <= end), ends[-1]))
+    values = np.concatenate([picture.ravel() for picture in found.values()])
+    most = float(np.percentile(values, _TOLD_APART))
+    end = next((end for end in ends if most <= end), ends[-1])
+    return _Maps(found, name, end, bool(values.max() > end))
 
 
 def _images(found: Mapping[str, Loaded], attacks: Sequence[Attack], count: int) -> tuple[list[int], list[int]]:
@@ -318,7 +326,8 @@ def _compose(
     if maps is not None:
         axes = figure.add_axes((0.15 / width, 0.3 / height, min(3.0, width - 0.3) / width, 0.09 / height))
         scalar = ScalarMappable(Normalize(0, maps.end), _COLORS)
-        figure.colorbar(scalar, cax=axes, orientation="horizontal", ticks=np.linspace(0, maps.end, 6))
+        extend = "max" if maps.beyond else "neither"
+        figure.colorbar(scalar, cax=axes, orientation="horizontal", ticks=np.linspace(0, maps.end, 6), extend=extend)
         axes.tick_params(labelsize=style.SMALL, pad=1)
         axes.grid(False)
         axes.set_xlabel(maps.name, fontsize=style.SMALL, labelpad=1)
