@@ -186,9 +186,7 @@ def _transfer(arguments: argparse.Namespace) -> None:
     device = _prepared_device(arguments)
     from infoadv.stages import transfer
 
-    transfer.run(
-        arguments.data, arguments.model, arguments.attacks, arguments.spec, device=device, out=arguments.out
-    )
+    transfer.run(arguments.data, arguments.model, arguments.attacks, arguments.spec, device=device, out=arguments.out)
 
 
 def _flow(arguments: argparse.Namespace) -> None:

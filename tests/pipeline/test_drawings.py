@@ -267,3 +267,24 @@ def test_no_result_is_known_by_name_to_rules_layout_and_configuration():
     for path in files:
         found = set(re.findall(r"[\"']([a-z_]+)[\"']", path.read_text(encoding="utf-8"))) & names
         assert not found, path
+
+
+def test_a_targeted_attack_says_so_and_takes_no_image_out_of_the_comparison(raw):
+    raw["attacks"]["aimed"] = {"method": "ddn", "label": "DDN", "target": "least_likely"}
+    raw["attacks"]["next"] = {"method": "ddn", "label": "DDN (next class)", "target": "next"}
+    told = presentation.of_attacks(Config(raw))["attacks"]
+    assert told["aimed"]["label"] == "DDN, least likely class"
+    assert told["next"]["label"] == "DDN (next class)"
+    assert (told["ddn"]["compared"], told["aimed"]["compared"], told["next"]["compared"]) == (True, False, False)
+
+
+def test_transfer_is_a_job_of_each_data_set_with_two_attacked_networks(raw):
+    settings = Config(raw)
+    assert layout.transfers(settings) == {"large": ["standard", "other"]}
+    assert report_inputs.of_table(settings, "transfer") == ["results/transfer/large.parquet"]
+    assert [job.name for job in layout.jobs(settings) if job.stage == "transfer"] == ["large"]
+    # A single network has nobody to transfer to.
+    del raw["models"]["other"]
+    alone = Config(raw)
+    assert "transfer" not in alone.tables()
+    assert layout.transfers(alone) == {}

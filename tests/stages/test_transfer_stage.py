@@ -60,7 +60,9 @@ def _made(tmp_path_factory):
     rng = np.random.default_rng(3)
     images, labels = rng.integers(0, 256, (60, *SHAPE), dtype=np.uint8), rng.integers(0, CLASSES, 60)
     data_path = root / "data.safetensors"
-    data.save(data_path, data.Dataset(images[:9], labels[:9], images[9:], labels[9:], ("a", "b", "c")), {"source": "toy"})
+    data.save(
+        data_path, data.Dataset(images[:9], labels[:9], images[9:], labels[9:], ("a", "b", "c")), {"source": "toy"}
+    )
     (root / "toy").mkdir()
     for seed, name in enumerate(NETWORKS):
         save_network(root / "toy" / f"{name}.safetensors", data_path, seed)
@@ -106,7 +108,9 @@ def test_every_image_is_shown_to_every_other_network_alone(made, monkeypatch):
 
 
 def test_what_does_not_belong_together_is_refused(made, tmp_path):
-    with pytest.raises(InfoadvError, match="networks: the specification names one, two, three, the files are of two, one"):
+    with pytest.raises(
+        InfoadvError, match="networks: the specification names one, two, three, the files are of two, one"
+    ):
         run(made, networks=("two", "one"))
     with pytest.raises(InfoadvError, match="give two networks"):
         transfer.run(

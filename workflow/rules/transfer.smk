@@ -7,7 +7,9 @@ rule transfer:
         models=lambda wildcards: [
             model_file(wildcards.dataset, name) for name in layout.transfers(settings)[wildcards.dataset]
         ],
-        attacks=lambda wildcards: [attack_file(run) for run in settings.runs if run.dataset == wildcards.dataset],
+        attacks=lambda wildcards: [
+            attack_file(run) for run in settings.runs if run.dataset == wildcards.dataset
+        ],
         code=lambda wildcards: as_inputs(code_inputs.of_transfer(settings, wildcards.dataset)),
     output:
         "results/transfer/{dataset}.parquet",
@@ -24,9 +26,7 @@ rule transfer:
         runtime=larger(lambda wildcards: need.transfer_minutes(settings, wildcards.dataset)),
     params:
         spec=lambda wildcards: canonical_json({"networks": layout.transfers(settings)[wildcards.dataset]}),
-        models=lambda wildcards, input: [
-            argument for file in input.models for argument in ("--model", file)
-        ],
+        models=lambda wildcards, input: [argument for file in input.models for argument in ("--model", file)],
         device=settings.device,
         threads=settings.threads["metrics"],
     shell:

@@ -24,9 +24,7 @@ def options(name: str) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "required": required, "properties": properties}
 
 
-def lacking(
-    inputs: Mapping[str, Any], values: Mapping[str, Any], flow: Flow | None, runs: Iterable[Run]
-) -> str | None:
+def lacking(inputs: Mapping[str, Any], values: Mapping[str, Any], flow: Flow | None, runs: Iterable[Run]) -> str | None:
     """Return the key of a configuration without which a table or figure with these ``inputs`` cannot be; None if it can."""
     if inputs["stage"] == "flow":
         missing = [key for key in inputs.get("needs", ()) if flow is None or key not in flow.values]

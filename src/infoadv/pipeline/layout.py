@@ -161,7 +161,9 @@ def jobs(settings: Config) -> Iterator[Job]:
         yield Job("metrics", name, (metrics_file(run),), (f"logs/metrics/{name}.log",), benchmarks=measured)
     for dataset in transfers(settings):
         measured = (f"{BENCHMARKS}/transfer/{dataset}.tsv",)
-        yield Job("transfer", dataset, (transfer_file(dataset),), (f"logs/transfer/{dataset}.log",), benchmarks=measured)
+        yield Job(
+            "transfer", dataset, (transfer_file(dataset),), (f"logs/transfer/{dataset}.log",), benchmarks=measured
+        )
     if calibrates(settings):
         measured = (f"{BENCHMARKS}/calibration/mine.tsv",)
         yield Job("calibration", "mine", (CALIBRATION_FILE,), ("logs/calibration/mine.log",), benchmarks=measured)

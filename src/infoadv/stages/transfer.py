@@ -68,7 +68,11 @@ def run(
     for number, path in enumerate(attack_paths, 1):
         arrays, header = artifacts.load_tensors(path, "attack")
         own = header["model"]
-        if own not in networks or header["inputs"].get("data") != digest or header["inputs"].get("model") != digests[own]:
+        if (
+            own not in networks
+            or header["inputs"].get("data") != digest
+            or header["inputs"].get("model") != digests[own]
+        ):
             raise artifacts.ArtifactError(
                 f"{path}: was made on another network or data set than these; remove it and run again."
             )
@@ -103,7 +107,9 @@ def _network(path: str | Path, digest: str, device: torch.device) -> nn.Module:
 
 def _check_images(path: str | Path, arrays: Mapping[str, np.ndarray], dataset: data.Dataset) -> None:
     index = arrays["index"]
-    fits = arrays["adversarial_8bit"].shape == (len(index), *dataset.shape) and index.max(initial=0) < len(dataset.y_test)
+    fits = arrays["adversarial_8bit"].shape == (len(index), *dataset.shape) and index.max(initial=0) < len(
+        dataset.y_test
+    )
     if not fits or not (arrays["label"] == dataset.y_test[index]).all():
         raise artifacts.ArtifactError(f"{path}: its images or labels do not fit the data set; remove it and run again.")
 
@@ -123,9 +129,7 @@ def _rows(
     clean, _ = _classified(network, dataset.x_test[index[new]], label[new], None, dataset.classes, name, device)
     known.update(zip(index[new].tolist(), (clean == label[new]).tolist(), strict=True))
     aimed = target if (target >= 0).all() and len(target) else None
-    prediction, margins = _classified(
-        network, arrays["adversarial_8bit"], label, aimed, dataset.classes, name, device
-    )
+    prediction, margins = _classified(network, arrays["adversarial_8bit"], label, aimed, dataset.classes, name, device)
     return pd.DataFrame(
         {
             "dataset": header["dataset"],

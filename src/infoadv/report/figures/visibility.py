@@ -138,9 +138,7 @@ def _compose(rows: Rows, numbers: pd.DataFrame, metric: Metric, at: float, color
         of_line = rows.targets[line * across : (line + 1) * across]
         lines = [sum(names[a.name].count("\n") + 1 for a in _shown(rows, *target)) for target in of_line]
         heights.append(max(1.1, max(lines) * _LINE))
-    figure = style.new_figure(
-        _COLUMN if across == 1 else style.TEXT_WIDTH, sum(heights) + 0.62 * len(heights)
-    )
+    figure = style.new_figure(_COLUMN if across == 1 else style.TEXT_WIDTH, sum(heights) + 0.62 * len(heights))
     panels = figure.subplots(down, 2 * across, squeeze=False, height_ratios=heights, width_ratios=(1.9, 1) * across)
     curves = numbers[numbers["panel"] == "curve"]
     ends = _ends(metric, [*curves["x"], at])

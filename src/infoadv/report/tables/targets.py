@@ -43,7 +43,16 @@ _INITIALIZED = ("Data set", "Model", "Largest |variance - 1|")
 def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     """Return the table from the headers of model artefacts ``{dataset}/{model}.safetensors``; weights stay unread."""
     frame = pd.DataFrame([_record(Path(path)) for path in inputs], columns=list(COLUMNS))
-    names = ["Data set", "Model", "Architecture", "Parameters", "Clean accuracy", "PGD accuracy", "APGD accuracy", "Training"]
+    names = [
+        "Data set",
+        "Model",
+        "Architecture",
+        "Parameters",
+        "Clean accuracy",
+        "PGD accuracy",
+        "APGD accuracy",
+        "Training",
+    ]
     lines = [
         [
             Cell(row["dataset"]),
