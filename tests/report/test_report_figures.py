@@ -207,7 +207,7 @@ def test_visibility_can_be_read_in_a_column_with_many_attacks(tmp_path: Path) ->
         boxes = sorted((text.get_window_extent() for text in names), key=lambda box: box.y0)
         assert all(low.y1 <= high.y0 for low, high in itertools.pairwise(boxes))
         page = figure.bbox
-        assert all(0 <= box.x0 and box.x1 <= page.x1 and 0 <= box.y0 and box.y1 <= page.y1 for box in boxes)
+        assert all(box.x0 >= 0 and box.x1 <= page.x1 and box.y0 >= 0 and box.y1 <= page.y1 for box in boxes)
     # Every attack is drawn, the first seven in colours of their own.
     drawn = [line for line in left.lines if line.get_drawstyle() == "steps-post"]
     assert len(drawn) == 22

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from infoadv.config import Config, stage_inputs
+from infoadv.config import Config, PlannedAttack, stage_inputs
 from infoadv.pipeline.drawings import Drawing
 from infoadv.registry import plugins
 

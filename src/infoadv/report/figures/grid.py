@@ -146,8 +146,9 @@ def _chosen(
 def _metrics(
     paths: Sequence[str], model: str, names: Sequence[str], kind: str
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
-    """Return the rows of the attacks ``names`` on a network, by index, and the options that metric ``kind`` had, if it was there."""
-    frames, options = {}, {}
+    """Return the rows of the attacks ``names`` on a network, by index, and the options that metric ``kind`` had."""
+    frames: dict[str, pd.DataFrame] = {}
+    options: dict[str, Any] = {}
     for path in paths:
         frame, header = artifacts.load_rows(path, "metrics")
         if len(frame) and frame["model"].iloc[0] == model and frame["attack"].iloc[0] in names:
