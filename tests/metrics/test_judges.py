@@ -162,18 +162,18 @@ def test_a_map_shows_where_and_under_which_conditions_a_change_is_seen(function)
     clean = torch.full((2, 3, 32, 32), 0.5)
     adversarial = clean.clone()
     adversarial[0, :, 4:8, 20:24] = 0.8
-    maps = function(clean, adversarial, enlarge=2)
-    assert maps.shape == (2, 64, 64)
+    maps = function(clean, adversarial)
+    assert maps.shape == (2, 256, 256)
     assert maps.dtype == torch.float64
     assert (maps[1] == 0).all()
     assert maps.min() >= 0
-    top, left = np.unravel_index(int(maps[0].argmax()), (64, 64))
+    top, left = np.unravel_index(int(maps[0].argmax()), (256, 256))
     # In the square, or on its edge.
-    assert 7 <= top < 17
-    assert 39 <= left < 49
-    assert maps[0, 40:, :24].max() < 0.05 * maps[0].max()
+    assert 31 <= top < 65
+    assert 159 <= left < 193
+    assert maps[0, 160:, :96].max() < 0.05 * maps[0].max()
     # From further away the square is a smaller part of the visual field.
-    assert function(clean, adversarial, enlarge=2, pixels_per_degree=240)[0].max() < maps[0].max()
+    assert function(clean, adversarial, pixels_per_degree=240)[0].max() < maps[0].max()
 
 
 def test_pixels_become_squares_and_nothing_else():
