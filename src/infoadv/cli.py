@@ -181,6 +181,14 @@ def _metrics(arguments: argparse.Namespace) -> None:
     )
 
 
+def _transfer(arguments: argparse.Namespace) -> None:
+    _require(arguments.spec, "networks")
+    device = _prepared_device(arguments)
+    from infoadv.stages import transfer
+
+    transfer.run(arguments.data, arguments.model, arguments.attacks, arguments.spec, device=device, out=arguments.out)
+
+
 def _flow(arguments: argparse.Namespace) -> None:
     device = _prepared_device(arguments)
     from infoadv.stages import flow
@@ -540,6 +548,20 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--reference", help="model artefact whose features LPIPS with backbone reference compares")
     computing(sub)
     sub.add_argument("--out", required=True, help="metrics artefact to write")
+
+    sub = command(
+        "transfer",
+        _transfer,
+        "show the images of attacks to the networks that they were not made for",
+        """infoadv transfer --data DATA --model ONE --model OTHER --spec '{"networks": ["one", "other"]}' """
+        "--out ROWS.parquet ATTACK...",
+    )
+    sub.add_argument("--data", required=True, help="data artefact")
+    sub.add_argument("--model", required=True, action="append", help="model artefact; once for each network")
+    spec(sub, "networks: their names, in this order")
+    computing(sub)
+    sub.add_argument("--out", required=True, help="transfer artefact to write")
+    sub.add_argument("attacks", nargs="+", metavar="ATTACK", help="attack artefacts on these networks")
 
     sub = command(
         "flow",

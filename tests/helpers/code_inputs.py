@@ -39,6 +39,8 @@ def jobs(settings: Config) -> Iterator[tuple[str, str, list[Path]]]:
         yield "metrics", model, code_inputs.of_metrics(settings, dataset, model)
     for model in settings.flow.parts() if settings.flow else ():
         yield "profiles", model, code_inputs.of_flow(settings, model)
+    for dataset in layout.transfers(settings):
+        yield "transfer", dataset, code_inputs.of_transfer(settings, dataset)
     yield "calibration", "", code_inputs.of_calibration()
     yield "gather", "", code_inputs.of_gathering()
     for table in settings.tables():

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from infoadv import metrics
-from infoadv.metrics import MetricContext, MetricError
+from infoadv.metrics import MetricContext, MetricError, human
 from infoadv.metrics.viewing import factor, shown
 from infoadv.registry import plugins
 
@@ -147,6 +147,34 @@ def test_a_value_does_not_depend_on_the_batch(name):
     alone = np.concatenate([value(name, clean[i : i + 1], adversarial[i : i + 1], enlarge=2) for i in range(4)])
     np.testing.assert_array_equal(together, alone)
     np.testing.assert_array_equal(value(name, clean.flip(0), adversarial.flip(0), enlarge=2)[::-1], together)
+
+
+def test_the_map_of_flip_has_flip_as_its_mean():
+    clean = clean_images("digits")
+    adversarial = changed(clean, 30)
+    maps = human.flip_map(clean, adversarial)
+    assert maps.shape == (2, 224, 224)
+    np.testing.assert_allclose(maps.mean((1, 2)), value("flip", clean, adversarial), rtol=1e-12)
+    away = human.flip_map(clean, adversarial, pixels_per_degree=120).mean((1, 2))
+    np.testing.assert_allclose(away, value("flip", clean, adversarial, pixels_per_degree=120), rtol=1e-12)
+
+
+@pytest.mark.parametrize("function", [human.flip_map, human.jod_map])
+def test_a_map_shows_where_and_under_which_conditions_a_change_is_seen(function):
+    clean = torch.full((2, 3, 32, 32), 0.5)
+    adversarial = clean.clone()
+    adversarial[0, :, 4:8, 20:24] = 0.8
+    maps = function(clean, adversarial)
+    assert maps.shape == (2, 256, 256)
+    assert maps.dtype == torch.float64
+    assert (maps[1] == 0).all()
+    assert maps.min() >= 0
+    top, left = np.unravel_index(int(maps[0].argmax()), (256, 256))
+    # In the square, or on its edge.
+    assert 31 <= top < 65
+    assert 159 <= left < 193
+    assert maps[0, 160:, :96].max() < 0.05 * maps[0].max()
+    assert not torch.equal(function(clean, adversarial, pixels_per_degree=240)[0], maps[0])
 
 
 def test_pixels_become_squares_and_nothing_else():

@@ -65,7 +65,8 @@ def test_the_grid_shows_its_network_or_the_first_and_no_sweep(raw):
     raw["figures"]["grid"] = {}
     everything = by_stem(Config(raw))["grid_digits"]
     assert {run.attack for run in everything.runs} == {"ddn", "mi_masking", "noise"}
-    assert everything.options == {"images": 4, "model": "standard", "attacks": ["ddn", "mi_masking", "noise", "jsma"]}
+    shown = ["ddn", "mi_masking", "noise", "jsma"]
+    assert everything.options == {"images": 4, "map": "none", "model": "standard", "attacks": shown}
 
 
 def test_pictures_are_made_from_the_images_the_attacks_and_the_metrics_of_what_they_show(raw):
@@ -259,10 +260,31 @@ def test_every_result_of_the_package_says_rightly_what_it_is_made_from(kind):
 
 def test_no_result_is_known_by_name_to_rules_layout_and_configuration():
     """But what is the name of a section or stage as well: the calibration of MINE, information profiles."""
-    names = {*plugins.names("tables"), *plugins.names("figures")} - {"calibration", "profiles"}
+    names = {*plugins.names("tables"), *plugins.names("figures")} - {"calibration", "profiles", "transfer", "tuning"}
     files = [*(ROOT / "workflow").rglob("*.smk"), ROOT / "workflow" / "Snakefile"]
     files += [path for part in ("pipeline", "config") for path in (plugins.PACKAGE / part).glob("*.[pj]*")]
     assert len(files) > 20
     for path in files:
         found = set(re.findall(r"[\"']([a-z_]+)[\"']", path.read_text(encoding="utf-8"))) & names
         assert not found, path
+
+
+def test_a_targeted_attack_says_so_and_takes_no_image_out_of_the_comparison(raw):
+    raw["attacks"]["aimed"] = {"method": "ddn", "label": "DDN", "target": "least_likely"}
+    raw["attacks"]["next"] = {"method": "ddn", "label": "DDN (next class)", "target": "next"}
+    told = presentation.of_attacks(Config(raw))["attacks"]
+    assert told["aimed"]["label"] == "DDN, least likely class"
+    assert told["next"]["label"] == "DDN (next class)"
+    assert (told["ddn"]["compared"], told["aimed"]["compared"], told["next"]["compared"]) == (True, False, False)
+
+
+def test_transfer_is_a_job_of_each_data_set_with_two_attacked_networks(raw):
+    settings = Config(raw)
+    assert layout.transfers(settings) == {"large": ["standard", "other"]}
+    assert report_inputs.of_table(settings, "transfer") == ["results/transfer/large.parquet"]
+    assert [job.name for job in layout.jobs(settings) if job.stage == "transfer"] == ["large"]
+    # A single network has nobody to transfer to.
+    del raw["models"]["other"]
+    alone = Config(raw)
+    assert "transfer" not in alone.tables()
+    assert layout.transfers(alone) == {}

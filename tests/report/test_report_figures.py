@@ -10,11 +10,14 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from matplotlib.text import Text
 
-from helpers.report_artifacts import save_calibration, save_results
+from helpers.report_artifacts import save_calibration, save_metrics, save_results
 from infoadv import InfoadvError, artifacts
+from infoadv.metrics import human
 from infoadv.report import figures, style
-from infoadv.report.figures import convergence, distributions, examples, grid
+from infoadv.report.figures import convergence, distributions, examples, grid, visibility
 
 ATTACKS: dict[str, dict[str, Any]] = {
     "cw": {"cost": 900},
@@ -136,6 +139,108 @@ def test_tradeoff(paths: dict[str, list[str]], tmp_path: Path) -> None:
     assert confidence["x"].is_monotonic_increasing
     assert frame.loc[frame["panel"] == "budget", "attack"].tolist() == ["weak", "weak"]
     assert frame.loc[(frame["panel"] == "survival") & (frame["attack"] == "weak"), "y"].isna().all()
+
+
+def judged(root: Path, names: dict[str, tuple[list[float], list[bool]]], column: str = "jod") -> list[str]:
+    """Write metric artefacts of attacks whose judge and success are given image by image; return their paths."""
+    paths = []
+    for name, (values, success) in names.items():
+        frame = pd.DataFrame({"index": range(len(values)), column: values, "success": success})
+        frame = frame.assign(dataset="digits", model="standard", attack=name, success_float=success)
+        paths.append(save_metrics(root / f"{name}.parquet", frame))
+    return paths
+
+
+def test_visibility_is_the_share_of_all_images_turned_at_a_quality(tmp_path: Path) -> None:
+    values = {
+        "cw": ([9.9, 9.5, 9.4, 5.0], [True, True, True, False]),
+        "mine": ([9.99, 9.98, 9.97, 9.96], [True, True, False, False]),
+    }
+    frame = draw("visibility", judged(tmp_path, values), specification(), tmp_path)
+    curves = frame[frame["panel"] == "curve"]
+    for name, (quality, success) in values.items():
+        own = curves[curves["attack"] == name]
+        # A failure counts as one at every quality.
+        wanted = [np.mean([s and q >= x for q, s in zip(quality, success, strict=True)]) for x in own["x"]]
+        assert own["y"].tolist() == wanted
+        assert len(own) == sum(success)
+    shares = frame[frame["panel"] == "share"].set_index("attack")
+    assert shares["x"].unique().tolist() == [9.5]
+    assert shares["y"].to_dict() == {"cw": 0.5, "mine": 0.5}
+    assert ((shares["low"] > 0) & (shares["high"] < 1)).all()
+
+
+def test_visibility_takes_any_directed_metric_and_the_first_judge_without_one(tmp_path: Path) -> None:
+    values = {"cw": ([0.1, 0.3, 0.2, 0.9], [True, True, True, False]), "weak": ([0.6] * 4, [True, False, False, False])}
+    inputs = judged(tmp_path, values, "flip")
+    frame = draw("visibility", inputs, specification(), tmp_path)
+    assert frame["metric"].unique().tolist() == ["flip"]
+    curve = frame[(frame["panel"] == "curve") & (frame["attack"] == "cw")]
+    assert curve["x"].tolist() == [0.1, 0.2, 0.3]
+    # Lower is better; beside the curves stands the share at the median of all successes.
+    shares = frame[frame["panel"] == "share"].set_index("attack")
+    assert shares["x"].unique().tolist() == [0.25]
+    assert shares["y"].to_dict() == {"cw": 0.5, "weak": 0.0}
+    asked = draw("visibility", inputs, specification(at=0.6), tmp_path)
+    assert asked.loc[asked["panel"] == "share", "y"].tolist() == [0.75, 0.25]
+    with pytest.raises(InfoadvError, match=r"visibility: no judge was computed"):
+        draw("visibility", judged(tmp_path, {"cw": ([1.0], [True])}, "l2"), specification(), tmp_path)
+    with pytest.raises(InfoadvError, match=r"visibility\.metric: gmsd"):
+        draw("visibility", inputs, specification(metric="gmsd"), tmp_path)
+    with pytest.raises(InfoadvError, match=r"visibility\.attacks: .*available: cw, weak"):
+        draw("visibility", inputs, specification(attacks=["nosuch"]), tmp_path)
+
+
+def test_visibility_can_be_read_in_a_column_with_many_attacks(tmp_path: Path) -> None:
+    many = {f"attack {i}": ([9.9 - 0.1 * i] * 3, [True, True, i % 2 == 0]) for i in range(22)}
+    spec = specification()
+    spec["attacks"] = {name: {"label": f"A long name ({i})", "color_index": i} for i, name in enumerate(many)}
+    with style.applied():
+        figure, _ = visibility.draw(judged(tmp_path, many), spec)
+        figure.draw_without_rendering()
+        assert figure.get_figwidth() <= 3.3
+        left, right = figure.axes
+        names = right.get_yticklabels()
+        # Every attack has its name, inside the page, over no other, and in letters of six points or more.
+        assert len(names) == 22
+        assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) >= style.SMALL
+        boxes = sorted((text.get_window_extent() for text in names), key=lambda box: box.y0)
+        assert all(low.y1 <= high.y0 for low, high in itertools.pairwise(boxes))
+        page = figure.bbox
+        assert all(box.x0 >= 0 and box.x1 <= page.x1 and box.y0 >= 0 and box.y1 <= page.y1 for box in boxes)
+    # Every attack is drawn, the first seven in colours of their own.
+    drawn = [line for line in left.lines if line.get_drawstyle() == "steps-post"]
+    assert len(drawn) == 22
+    assert len({line.get_color() for line in drawn}) == 8
+
+
+@pytest.mark.parametrize("kind", ["flip", "jod"])
+def test_the_grid_shows_where_differences_are_seen(
+    kind: str, paths: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def seen(clean: torch.Tensor, adversarial: torch.Tensor, **conditions: Any) -> torch.Tensor:
+        asked.append(conditions)
+        return (adversarial - clean).abs().amax(1).repeat_interleave(2, 1).repeat_interleave(2, 2)
+
+    monkeypatch.setattr(human, f"{kind}_map", seen)
+    inputs = of(paths, "photos", "data", "attack", "metrics")
+    options = specification(images=2, attacks=["cw", "weak"], map=kind) | {"dataset": "photos"}
+    with style.applied():
+        figure, frame = grid.draw(inputs, options)
+    maps = [image for axes in figure.axes for image in axes.images if image.get_cmap().name == "magma"]
+    assert len(maps) == len(frame) == 4
+    assert all(image.get_array().shape == (32, 32) for image in maps)
+    # One scale for all; where a few pixels are beyond its end the bar says so.
+    (limits,) = {image.get_clim() for image in maps}
+    assert limits[0] == 0
+    beyond = np.mean([np.asarray(image.get_array()) > limits[1] for image in maps])
+    assert beyond <= 0.005
+    (bar,) = [axes for axes in figure.axes if axes.get_xlabel() == grid._MAPS[kind][0]]
+    assert (bar._colorbar.extend == "max") == (beyond > 0)
+    np.testing.assert_allclose(sorted(frame[f"{kind}_map_mean"]), sorted(image.get_array().mean() for image in maps))
+    assert asked == [{}] * 4
 
 
 def test_a_family_begins_with_the_attack_that_its_sweep_varies(paths: dict[str, list[str]], tmp_path: Path) -> None:

@@ -220,14 +220,22 @@ def test_comparison_needs_its_reference(three: list[str], spec: dict[str, Any], 
 
 
 def test_targets(tmp_path: Path) -> None:
-    first = save_model(tmp_path / "models" / "digits" / "standard.safetensors")
+    first = save_model(
+        tmp_path / "models" / "digits" / "standard.safetensors", apgd_accuracy=0.0125, apgd_steps=25, apgd_images=1000
+    )
+    # One of before, without APGD.
     second = save_model(tmp_path / "models" / "digits" / "mine.safetensors", pgd_accuracy=None, pgd_epsilon=None)
     tables.write("targets", [first, second], {}, tmp_path)
     frame = pd.read_csv(tmp_path / "targets.csv")
     assert frame["model"].tolist() == ["standard", "mine"]
     assert frame["parameters"].tolist() == [12345, 12345]
     assert frame["training_options"][0] == "epochs=3"
-    assert "0.020 (0.3)" in (tmp_path / "targets.md").read_text()
+    lines = (tmp_path / "targets.md").read_text().splitlines()
+    assert "| 0.020 (0.3) | 0.013 |" in next(line for line in lines if "standard" in line)
+    assert frame["apgd_accuracy"].isna().tolist() == [False, True]
+    caption = (tmp_path / "targets.tex").read_text()
+    assert "Auto-PGD with 25 steps of the cross-entropy" in caption
+    assert "over the first 1,000 test images" in caption
 
 
 def test_targets_tell_of_trimming_and_initialisation(tmp_path: Path) -> None:

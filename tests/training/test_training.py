@@ -18,7 +18,7 @@ from infoadv.execution import device
 from infoadv.registry import plugins
 from infoadv.stages import train as train_stage
 from infoadv.training import TrainingError, distillation, evaluation, loop, recipes
-from infoadv.training.evaluation import pgd_accuracy
+from infoadv.training.evaluation import apgd_accuracy, pgd_accuracy
 from infoadv.training.loop import augment, learning_rate_at
 
 CPU = torch.device("cpu")
@@ -105,6 +105,8 @@ def test_what_the_header_says(trained_model, digits_data):
     assert header["clean_accuracy"] == evaluation.accuracy(model, dataset.x_test, dataset.y_test, CPU)
     assert header["clean_accuracy"] > 0.8
     assert header["pgd_accuracy"] == pgd_accuracy(model, dataset.x_test, dataset.y_test, CPU, 0.1, 0)
+    assert header["apgd_accuracy"] == apgd_accuracy(model, dataset.x_test, dataset.y_test, CPU, 0.1, 0, 25)
+    assert header["apgd_images"] == min(1000, len(dataset.x_test))
     assert header["parameters_count"] == sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -556,6 +558,111 @@ def test_the_clean_image_lies_in_the_ball():
     labels = np.ones(20, np.int64)
     assert evaluation.accuracy(Step(), images, labels, CPU) == 0
     assert pgd_accuracy(Step(), images, labels, CPU, 0.1, 0) == 0
+
+
+class Linear(nn.Module):
+    """Three logits, linear in the image; ``sharpness`` scales them, as distillation does."""
+
+    def __init__(self, sharpness=1.0):
+        super().__init__()
+        self.weights = torch.randn(3, 36, generator=torch.Generator().manual_seed(0))
+        self.sharpness = sharpness
+
+    def forward(self, images):
+        return self.sharpness * ((images.flatten(1) - 0.5) @ self.weights.T)
+
+
+@pytest.fixture(scope="module")
+def linear_problem():
+    """Return images far from black and white, their labels after ``Linear``, and the radius at which each is turned."""
+    images = np.random.default_rng(0).integers(60, 196, (200, 1, 6, 6), dtype=np.uint8)
+    model = Linear()
+    logits = model(torch.from_numpy(images).float() / 255)
+    labels = logits.argmax(1)
+    # By Hoelder's inequality: the difference of two logits over the L1 norm of the difference of their weights.
+    distances = (logits.gather(1, labels[:, None]) - logits) / torch.cdist(model.weights, model.weights, p=1)[labels]
+    radius = distances.nan_to_num(torch.inf, torch.inf).scatter(1, labels[:, None], torch.inf).amin(1)
+    return images, labels.numpy(), radius.numpy()
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 1e4])
+def test_apgd_turns_every_image_of_a_linear_network_that_can_be_turned(linear_problem, sharpness):
+    images, labels, radius = linear_problem
+    for epsilon in (0.01, 0.03):
+        exact = float((radius > epsilon).mean())
+        assert 0.1 < exact < 0.95
+        found = apgd_accuracy(Linear(sharpness), images, labels, CPU, epsilon, 0, 25)
+        assert exact <= found <= exact + 0.01
+
+
+def test_apgd_sees_through_a_saturated_softmax_where_pgd_stands_still(linear_problem):
+    images, labels, radius = linear_problem
+    exact = float((radius > 0.03).mean())
+    assert pgd_accuracy(Linear(1e4), images, labels, CPU, 0.03, 0) > exact + 0.2
+
+
+def test_apgd_stays_in_the_ball_and_in_the_box(trained_model, digits_data):
+    model, _ = models.load(trained_model)
+    dataset, _ = data.load(digits_data)
+    images, labels = dataset.x_test[:1], dataset.y_test[:1]
+    clean = torch.from_numpy(images).float() / 255
+    seen = []
+
+    class Watched(nn.Module):
+        def forward(self, points):
+            seen.append(points.detach().clone())
+            return model(points)
+
+    assert apgd_accuracy(Watched(), images, labels, CPU, 0.02, 0, 10) == 1
+    points = torch.cat(seen)
+    # The clean image, and with each loss the start and ten steps.
+    assert len(points) == 1 + 2 * 11
+    changes = points - clean
+    assert changes.abs().max() <= 0.02 + 1e-6
+    assert points.min() >= 0
+    assert points.max() <= 1
+    assert (changes[0] == 0).all()
+    # Starts differ between the losses and lie at the surface of the ball before the box cuts them.
+    assert not torch.equal(points[1], points[12])
+
+
+def test_apgd_agrees_with_adv_lib(trained_model, digits_data):
+    auto_pgd = pytest.importorskip("adv_lib.attacks.auto_pgd")
+    model, _ = models.load(trained_model)
+    model.requires_grad_(False)
+    dataset, _ = data.load(digits_data)
+    images, labels = dataset.x_test[:80], dataset.y_test[:80]
+    clean, truth = torch.from_numpy(images).float() / 255, torch.from_numpy(labels)
+    for epsilon in (0.03, 0.06):
+        standing = model(clean).argmax(1) == truth
+        torch.manual_seed(0)
+        for loss in ("ce", "dlr"):
+            turned = auto_pgd.apgd(
+                model, clean[standing], truth[standing], epsilon, torch.inf, n_iter=25, loss_function=loss
+            )
+            standing[standing.clone()] = model(turned).argmax(1) == truth[standing]
+        ours = apgd_accuracy(model, images, labels, CPU, epsilon, 0, 25)
+        assert 0.1 < ours < 0.99
+        assert ours == pytest.approx(float(standing.float().mean()), abs=0.02)
+        assert ours <= pgd_accuracy(model, images, labels, CPU, epsilon, 0) + 0.01
+
+
+def test_apgd_does_not_depend_on_the_batch(trained_model, digits_data, monkeypatch):
+    model, _ = models.load(trained_model)
+    dataset, _ = data.load(digits_data)
+    part = dataset.x_test[:60], dataset.y_test[:60]
+    together = apgd_accuracy(model, *part, CPU, 0.05, 0, 10)
+    assert 0 < together < 1
+    monkeypatch.setattr(evaluation, "_BATCH", 7)
+    assert apgd_accuracy(model, *part, CPU, 0.05, 0, 10) == together
+
+
+def test_apgd_can_be_left_out_or_shortened(train):
+    shorter = artifacts.read_header(train("shorter", epochs=4, apgd_steps=2, apgd_images=30))
+    assert (shorter["apgd_steps"], shorter["apgd_images"]) == (2, 30)
+    none = artifacts.read_header(train("none", epochs=4, apgd_steps=0))
+    assert none["apgd_accuracy"] is None
+    assert none["pgd_accuracy"] == shorter["pgd_accuracy"]
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,11 @@ _COLUMNS = {
         "index": _INTEGER,
         **dict.fromkeys(("success", "success_float"), _FLAG),
     },
+    "transfer": {
+        **dict.fromkeys(("dataset", "model", "attack", "network"), _TEXT),
+        **dict.fromkeys(("index", "label", "target", "prediction"), _INTEGER),
+        **dict.fromkeys(("success", "known", "transferred"), _FLAG),
+    },
     "calibration": {
         **dict.fromkeys(("dimension", "samples", "seed"), _INTEGER),
         **dict.fromkeys(("rho", "truth", "estimate"), _NUMBER),

@@ -10,7 +10,7 @@ from infoadv.config.configuration import Config, load
 from infoadv.config.errors import ConfigError
 from infoadv.config.offered import fetchable, stage_inputs
 from infoadv.config.reading import read
-from infoadv.config.runs import Run, matching
+from infoadv.config.runs import Run, matching, transferable
 from infoadv.config.schema import common_options, options_schema, structure_schema
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "read",
     "stage_inputs",
     "structure_schema",
+    "transferable",
 ]

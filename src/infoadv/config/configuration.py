@@ -118,7 +118,7 @@ class Config:
         }
         if inputs["stage"] == "metrics" and not all(have[key] for key in inputs.get("needs", ())):
             return False
-        return figures.lacking(inputs, self.values, self.flow) is None
+        return figures.lacking(inputs, self.values, self.flow, self.runs) is None
 
 
 def load(path: str | Path, directory: str | Path = ".") -> Config:

@@ -9,7 +9,7 @@ from infoadv.config.attacks import PlannedAttack
 from infoadv.config.errors import ConfigError, require_known
 from infoadv.config.flow import Flow
 from infoadv.config.offered import stage_inputs
-from infoadv.config.runs import Run, matching
+from infoadv.config.runs import Run, matching, transferable
 from infoadv.config.schema import check, filled
 from infoadv.registry import plugins
 
@@ -24,13 +24,15 @@ def options(name: str) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "required": required, "properties": properties}
 
 
-def lacking(inputs: Mapping[str, Any], values: Mapping[str, Any], flow: Flow | None) -> str | None:
+def lacking(inputs: Mapping[str, Any], values: Mapping[str, Any], flow: Flow | None, runs: Iterable[Run]) -> str | None:
     """Return the key of a configuration without which a table or figure with these ``inputs`` cannot be; None if it can."""
     if inputs["stage"] == "flow":
         missing = [key for key in inputs.get("needs", ()) if flow is None or key not in flow.values]
         return f"flow.{missing[0]}" if missing else "flow" if flow is None else None
     if inputs["stage"] == "calibration" and "calibration" not in values:
         return "calibration"
+    if inputs["stage"] == "transfer" and not transferable(runs):
+        return "models.<a second attacked network of one data set>"
     return None
 
 
@@ -67,7 +69,7 @@ def completed(
             for item in chosen.get(f"{key}s", ()):
                 require_known(item, names, f"{path}.{key}s", what)
         inputs = stage_inputs("figures", name)
-        missing = lacking(inputs, values, flow)
+        missing = lacking(inputs, values, flow, runs)
         if missing is not None:
             raise ConfigError(f"{path}: needs {missing!r}; add it or remove the figure.")
         if inputs["stage"] == "attack":

@@ -81,8 +81,8 @@ def _specification(name: str, entry: Mapping[str, Any], dataset: str) -> dict[st
         if key in entry and entry[key] != {}:
             beside = "members" if "members" in entry else "weights"
             raise ConfigError(f"models.{name}.{key}: not allowed beside '{beside}'; remove one of the two.")
-    radius = {"pgd_epsilon": common_options("training")["pgd_epsilon"]}
-    schema = {"type": "object", "additionalProperties": False, "properties": radius}
+    measured = {key: common_options("training")[key] for key in ("pgd_epsilon", "apgd_steps", "apgd_images")}
+    schema = {"type": "object", "additionalProperties": False, "properties": measured}
     check(entry["training"], schema, ("models", name, "training"))
     training = filled(entry["training"], schema)
     if "members" in entry:

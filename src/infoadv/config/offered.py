@@ -10,7 +10,7 @@ from infoadv.registry import plugins
 from infoadv.registry.source_code import function_of
 
 #: What a table or figure can be made from, in its literal ``INPUTS``; figures alone can be of one attack.
-_STAGES = ("metrics", "models", "pictures", "flow", "calibration", "benchmarks", "artefacts")
+_STAGES = ("metrics", "models", "pictures", "transfer", "flow", "calibration", "benchmarks", "artefacts")
 _OF_ONE_ATTACK = "attack"
 #: What can be told apart by data set.
 _BY_DATASET = ("metrics", "models", "pictures")
@@ -39,6 +39,7 @@ def stage_inputs(kind: str, name: str) -> dict[str, Any]:
 
     - "metrics" (without a literal): the metrics artefacts of every attack;
     - "models": the networks; "flow": the information profiles; "calibration": the calibration of MINE;
+    - "transfer": what networks say of the images that were made for others of the data set;
     - "pictures": data artefacts, the attacks on them and their metrics;
     - "attack" (figures): the artefact of the attack that the option ``attack`` names;
     - "benchmarks": what Snakemake measured of each job that computes; "artefacts": all of these artefacts.

@@ -34,6 +34,16 @@ def planned(
     ]
 
 
+def transferable(runs: Iterable[Run]) -> dict[str, list[str]]:
+    """Return the networks that are attacked, by data set, where there are two or more: what fools one may fool another."""
+    attacked: dict[str, list[str]] = {}
+    for run in runs:
+        known = attacked.setdefault(run.dataset, [])
+        if run.model not in known:
+            known.append(run.model)
+    return {dataset: names for dataset, names in attacked.items() if len(names) > 1}
+
+
 def matching(runs: Iterable[Run], wanted: Mapping[str, Any]) -> list[Run]:
     """Return the runs on the ``dataset``, with the ``model`` and the ``attack`` that are wanted, where they are named."""
     return [

@@ -68,8 +68,8 @@ def _package(module: str, metric: str) -> Any:
 
 
 @cache
-def _observer(display: str, pixels_per_degree: float, device: torch.device) -> Any:
-    """Return cvvdp's metric for these viewing conditions."""
+def _observer(display: str, pixels_per_degree: float, device: torch.device, heatmap: str = "none") -> Any:
+    """Return cvvdp's metric for these viewing conditions; it makes a ``heatmap`` of this kind as well."""
     package = _package("pycvvdp", "jod")
     displays = package.utils.json2dict(package.utils.config_files.find("display_models.json", []))
     photometries = {name: package.vvdp_display_photometry.load(name, []) for name in displays}
@@ -82,6 +82,7 @@ def _observer(display: str, pixels_per_degree: float, device: torch.device) -> A
         display_geometry=package.vvdp_display_geometry(tuple(displays[display]["resolution"]), ppd=pixels_per_degree),
         quiet=True,
         device=device,
+        heatmap=heatmap,
     )
 
 
@@ -146,17 +147,59 @@ def flip(
     MetricError
         flip-evaluator is not installed, an image is too small, or a value is NaN or outside [0, 1].
     """
-    package = _package("flip_evaluator", "flip")
 
     def of_one(reference: Tensor, test: Tensor) -> Tensor:
+        return flip_map(reference, test, enlarge=enlarge, pixels_per_degree=pixels_per_degree).mean((1, 2))
+
+    return one_by_one(of_one, clean.cpu(), adversarial.cpu()).to(clean.device, torch.float64)
+
+
+# --- Maps ------------------------------------------------------------------------------------------------------------
+
+
+def flip_map(
+    clean: Tensor, adversarial: Tensor, *, enlarge: int | None = None, pixels_per_degree: float = 60.0
+) -> Tensor:
+    """Return FLIP of each pixel of the enlarged pictures, (N, H', W') float64 on the CPU; :func:`flip` is its mean.
+
+    Raises ``MetricError`` as :func:`flip` does.
+    """
+    package = _package("flip_evaluator", "flip")
+    maps = []
+    for pair in zip(clean.cpu(), adversarial.cpu(), strict=True):
         pictures = (
-            shown("flip", images, enlarge)[0].expand(3, -1, -1).permute(1, 2, 0).float().contiguous().numpy()
-            for images in (reference, test)
+            shown("flip", image[None], enlarge)[0].expand(3, -1, -1).permute(1, 2, 0).float().contiguous().numpy()
+            for image in pair
         )
         # Its own mean adds up in single precision, in the order in which threads end.
         difference, _, _ = package.evaluate(
             *pictures, "LDR", applyMagma=False, computeMeanError=False, parameters={"ppd": float(pixels_per_degree)}
         )
-        return torch.from_numpy(difference).double().mean().reshape(1)
+        maps.append(torch.from_numpy(difference).double()[..., 0])
+    return torch.stack(maps)
 
-    return one_by_one(of_one, clean.cpu(), adversarial.cpu()).to(clean.device, torch.float64)
+
+@torch.no_grad()
+def jod_map(
+    clean: Tensor,
+    adversarial: Tensor,
+    *,
+    enlarge: int | None = None,
+    pixels_per_degree: float = 60.0,
+    display: str = "standard_4k",
+) -> Tensor:
+    """Return what ColorVideoVDP takes off for each pixel of the enlarged pictures, in JOD, (N, H', W') float64 on the CPU.
+
+    It is the package's heat map of kind "raw", times 10: 0 where no difference is seen. The package pools the differences of
+    an image before it turns them into JOD, so the mean of a map is not what :func:`jod` is below 10. Raises ``MetricError`` as
+    :func:`jod` does.
+    """
+    observer = _observer(display, float(pixels_per_degree), clean.device, "raw")
+    maps = []
+    for pair in zip(adversarial, clean, strict=True):
+        pictures = (shown("jod", image[None], enlarge).expand(-1, 3, -1, -1).float() for image in pair)
+        with torch.random.fork_rng(devices=[]):
+            _, about = observer.predict(*pictures, dim_order="BCHW")
+        # Kept in half precision by the package, whose zero is a little off.
+        maps.append(10 * about["heatmap"][0, 0, 0].double().cpu().clamp_min(0))
+    return torch.stack(maps)

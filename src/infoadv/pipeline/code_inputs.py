@@ -108,6 +108,14 @@ def of_metrics(config: Config, dataset: str, model: str) -> list[Path]:
     )
 
 
+def of_transfer(config: Config, dataset: str) -> list[Path]:
+    """Return the code that shows adversarial images to the other networks of ``dataset``."""
+    networks = dict.fromkeys(run.model for run in config.runs if run.dataset == dataset)
+    return _code(
+        _DEVICE, _STAGES / "transfer.py", *(file for name in networks for file in _networks(config, dataset, name))
+    )
+
+
 def of_flow(config: Config, model: str) -> list[Path]:
     """Return the code that follows inputs through one network."""
     assert config.flow is not None

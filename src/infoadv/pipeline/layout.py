@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from infoadv.config import Config, Run, stage_inputs
+from infoadv.config import Config, Run, stage_inputs, transferable
 from infoadv.pipeline.drawings import Drawing, drawings
 
 CALIBRATION_FILE = "results/calibration/mine.parquet"
@@ -41,6 +41,11 @@ def metrics_file(run: Run) -> str:
     return f"results/metrics/{run.dataset}/{run.model}/{run.attack}.parquet"
 
 
+def transfer_file(dataset: str) -> str:
+    """Return the transfer artefact of a data set."""
+    return f"results/transfer/{dataset}.parquet"
+
+
 def flow_file(dataset: str, model: str) -> str:
     """Return the flow artefact of a network."""
     return f"results/flow/{dataset}/{model}.parquet"
@@ -58,8 +63,19 @@ def attacked(settings: Config) -> list[Run]:
 
 def calibrates(settings: Config) -> bool:
     """Return whether a table or figure of this run needs the calibration of MINE."""
+    return "calibration" in _stages(settings)
+
+
+def transfers(settings: Config) -> dict[str, list[str]]:
+    """Return the networks that are shown each other's adversarial images, by data set; none where nobody asks for it."""
+    wanted = _stages(settings)
+    return transferable(settings.runs) if "transfer" in wanted else {}
+
+
+def _stages(settings: Config) -> list[str]:
+    """Return the stages that the tables and figures of a run are made from."""
     tables = [stage_inputs("tables", name)["stage"] for name in settings.tables()]
-    return "calibration" in (*tables, *(stage_inputs("figures", name)["stage"] for name in settings.figures))
+    return [*tables, *(stage_inputs("figures", name)["stage"] for name in settings.figures)]
 
 
 def table_files(table: str) -> list[str]:
@@ -143,6 +159,11 @@ def jobs(settings: Config) -> Iterator[Job]:
         name = f"{run.dataset}/{run.model}/{run.attack}"
         measured = (f"{BENCHMARKS}/metrics/{name}.tsv",)
         yield Job("metrics", name, (metrics_file(run),), (f"logs/metrics/{name}.log",), benchmarks=measured)
+    for dataset in transfers(settings):
+        measured = (f"{BENCHMARKS}/transfer/{dataset}.tsv",)
+        yield Job(
+            "transfer", dataset, (transfer_file(dataset),), (f"logs/transfer/{dataset}.log",), benchmarks=measured
+        )
     if calibrates(settings):
         measured = (f"{BENCHMARKS}/calibration/mine.tsv",)
         yield Job("calibration", "mine", (CALIBRATION_FILE,), ("logs/calibration/mine.log",), benchmarks=measured)

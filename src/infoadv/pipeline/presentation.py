@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from infoadv.config import Config, stage_inputs
+from infoadv.config import Config, PlannedAttack, stage_inputs
 from infoadv.pipeline.drawings import Drawing
 from infoadv.registry import plugins
 
@@ -21,11 +21,12 @@ def of_attacks(settings: Config) -> dict[str, Any]:
         "statistics": settings.statistics,
         "attacks": {
             attack.name: {
-                "label": attack.label,
+                "label": _label(attack),
                 "method": attack.method,
                 "color_index": attack.color_index,
                 "sweep_of": attack.sweep_of,
-                "compared": attack.compared,
+                # Aimed at a class that somebody chose, an attack has to go further than one that takes the nearest.
+                "compared": attack.compared and attack.target == "untargeted",
                 "control": any("like" in options for options in attack.options.values()),
                 "optimises": plugins.literals("attacks", "OPTIMISES").get(attack.method, []),
                 "nearly": plugins.literals("attacks", "NEARLY_OPTIMISES").get(attack.method, []),
@@ -34,6 +35,12 @@ def of_attacks(settings: Config) -> dict[str, Any]:
             for attack in settings.attacks.values()
         },
     }
+
+
+def _label(attack: PlannedAttack) -> str:
+    """Return what an attack is called; the class that a targeted one aims at is part of it."""
+    aim = {"untargeted": "", "next": "next class", "least_likely": "least likely class"}[attack.target]
+    return attack.label if aim.lower() in attack.label.lower() else f"{attack.label}, {aim}"
 
 
 def of(settings: Config, kind: str, name: str) -> dict[str, Any]:

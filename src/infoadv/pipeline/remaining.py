@@ -62,6 +62,7 @@ def _asked(settings: Config, directory: Path, job: Job) -> float:
         "attacks": lambda: resources.attack_seconds(settings, dataset, attack, settings.images),
         "metrics": lambda: settings.images * resources.METRICS,
         "profiles": lambda: 60.0 * (resources.profiles_minutes(settings, model) - resources.START),
+        "transfer": lambda: 60.0 * (resources.transfer_minutes(settings, dataset) - resources.START),
         "calibration": lambda: 60.0 * (resources.calibration_minutes(settings) - resources.START),
     }
     return max(expected[job.stage]() if job.stage in expected else 0.0, 1.0)

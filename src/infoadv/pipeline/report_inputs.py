@@ -35,6 +35,8 @@ def _files(settings: Config, stage: str, runs: Iterable[Run], datasets: Iterable
         return [*data, *map(layout.attack_file, runs), *map(layout.metrics_file, runs)]
     if stage == "attack":
         return [layout.attack_file(run) for run in runs]
+    if stage == "transfer":
+        return [layout.transfer_file(dataset) for dataset in layout.transfers(settings) if dataset in datasets]
     if stage == "flow":
         return layout.flow_files(settings)
     if stage == "calibration":
@@ -57,5 +59,6 @@ def artefacts(settings: Config) -> list[str]:
     files += [layout.model_file(dataset, model) for dataset, model in settings.trained()]
     files += [layout.attack_file(run) for run in layout.attacked(settings)]
     files += [layout.metrics_file(run) for run in settings.runs]
+    files += [layout.transfer_file(dataset) for dataset in layout.transfers(settings)]
     files += [layout.CALIBRATION_FILE] if layout.calibrates(settings) else []
     return files + layout.flow_files(settings)

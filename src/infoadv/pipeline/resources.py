@@ -132,6 +132,18 @@ def metrics_memory(config: Config) -> int:
     return _memory(config, 1000 + config.images * IMAGE)
 
 
+def transfer_minutes(config: Config, dataset: str) -> int:
+    """Return the run time of the job that shows the images of every attack on a data set to its other networks."""
+    runs = [run for run in config.runs if run.dataset == dataset]
+    networks = len({run.model for run in runs})
+    return _minutes(config, len(runs) * (networks - 1) * config.images * PASS * _times(config, dataset, 64))
+
+
+def transfer_memory(config: Config, dataset: str) -> int:
+    """Return the memory of that job, which reads one attack at a time."""
+    return _memory(config, 1000 + config.images * IMAGE * _times(config, dataset, 32))
+
+
 def profiles_minutes(config: Config, model: str) -> int:
     """Return the run time of a job that follows every part of the profiles through one network."""
     parts = config.flow.parts()[model] if config.flow else []

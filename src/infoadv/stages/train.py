@@ -15,8 +15,8 @@ from infoadv import artifacts, data, models
 from infoadv.numerics.pixels import to_images
 from infoadv.pipeline import code_inputs
 from infoadv.registry import factories, plugins
-from infoadv.training import COMMON, TrainingError, loop
-from infoadv.training.evaluation import PGD_IMAGES, accuracy, pgd_accuracy
+from infoadv.training import COMMON, MEASURED, TrainingError, loop
+from infoadv.training.evaluation import PGD_IMAGES, accuracy, apgd_accuracy, pgd_accuracy
 from infoadv.training.initialization import lsuv
 
 #: Values of training images whose moments are taken of all at once, as 32-bit numbers: three times a gigabyte.
@@ -201,9 +201,13 @@ def run(
             f"clean accuracy {clean:.3f} is near chance ({chance:.3f}); raise training.epochs, change "
             "training.learning_rate, or check the labels."
         )
-    epsilon = training.get("pgd_epsilon", COMMON["pgd_epsilon"]["default"])
+    epsilon, steps, images = (training.get(name, COMMON[name]["default"]) for name in MEASURED)
     model.requires_grad_(False)
     robust = pgd_accuracy(model, dataset.x_test[:PGD_IMAGES], dataset.y_test[:PGD_IMAGES], device, epsilon, seed)
+    strongest = None
+    if steps:
+        shown = dataset.x_test[:images], dataset.y_test[:images]
+        strongest = apgd_accuracy(model, *shown, device, epsilon, seed, steps)
     header = artifacts.provenance(
         "model",
         specification,
@@ -218,12 +222,16 @@ def run(
         pgd_accuracy=robust,
         pgd_epsilon=epsilon,
         pgd_images=min(PGD_IMAGES, len(dataset.x_test)),
+        apgd_accuracy=strongest,
+        apgd_steps=steps,
+        apgd_images=min(images, len(dataset.x_test)),
         **measured,
     )
     artifacts.save_tensors(out, models.weights_of(model), header)
     checkpoint.unlink(missing_ok=True)
     print(
-        f"clean accuracy {clean:.4f}, PGD accuracy {robust:.4f} (epsilon {epsilon:.4g})",
+        f"clean accuracy {clean:.4f}, PGD accuracy {robust:.4f}"
+        f"{'' if strongest is None else f', APGD accuracy {strongest:.4f}'} (epsilon {epsilon:.4g})",
         file=sys.stderr,
         flush=True,
     )

@@ -76,9 +76,24 @@ COMMON: dict[str, dict[str, Any]] = {
         "exclusiveMinimum": 0,
         "maximum": 1,
         "default": 0.1,
-        "description": "L-infinity radius at which the PGD accuracy is measured (20 steps)",
+        "description": "L-infinity radius at which the PGD accuracy is measured (20 steps), and the APGD accuracy",
+    },
+    "apgd_steps": {
+        "type": "integer",
+        "minimum": 0,
+        "default": 25,
+        "description": "steps of Auto-PGD (Croce and Hein 2020) with each of its two losses, beside PGD; 0 for none",
+    },
+    "apgd_images": {
+        "type": "integer",
+        "minimum": 1,
+        "default": 1000,
+        "description": "test images on which the APGD accuracy is measured (all where there are fewer)",
     },
 }
+
+#: Those that say how a network is measured, and hold for one as well that is not trained here.
+MEASURED = ("pgd_epsilon", "apgd_steps", "apgd_images")
 
 
 class TrainingError(InfoadvError):

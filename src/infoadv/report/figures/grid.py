@@ -1,15 +1,21 @@
-"""What the attacks do to images: adversarial examples, and their perturbations at one stated scale."""
+"""What the attacks do to images: adversarial examples, their perturbations at one stated scale, and where they are seen.
+
+With ``map`` a third picture beside each perturbation shows how visible it is: what FLIP says of each pixel, or what ColorVideoVDP
+takes off there, in colours of one scale for all, which the bar under the figure explains.
+"""
 
 from __future__ import annotations
 
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from infoadv import artifacts
@@ -31,6 +37,11 @@ SCHEMA = {
             "description": "attacks shown (default: all but sweeps)",
         },
         "model": {"type": "string", "description": "network that is attacked (default: the first)"},
+        "map": {
+            "enum": ["none", "flip", "jod"],
+            "default": "none",
+            "description": "map of visible differences beside each perturbation, by FLIP or ColorVideoVDP (extra perception)",
+        },
         "scale": {"type": "number", "exclusiveMinimum": 0, "description": "factor on perturbations (default: chosen)"},
     }
 }
@@ -40,6 +51,16 @@ ABOUT = {"grid": "clean and adversarial images and perturbations, one figure a d
 #: Inches.
 _MARGIN, _GAP, _LINE, _BETWEEN = 0.05, 0.03, 0.1, 0.1
 _LARGEST_CELL, _SMALLEST_CELL = 0.62, 0.55
+#: Of the colour bar of a map, with its numbers and its name.
+_BAR = 0.42
+_COLORS = "magma"
+#: Percent of the pixels drawn that the colours of a map tell apart; brighter ones have the last colour, and the bar a point.
+_TOLD_APART = 99.5
+#: What a map is called, and where its colours may end.
+_MAPS = {
+    "flip": ("FLIP of each pixel (0: no difference is noticed)", (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)),
+    "jod": ("JOD taken off at each pixel (0: no difference is seen)", (0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0)),
+}
 
 
 def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:
@@ -48,16 +69,18 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     ``figure.images`` (default 4) images are shown, the first ones of the artefacts in such an order that classes do not
     repeat before all were shown: results have no say in it. ``figure.attacks`` chooses attacks and their order,
     ``figure.model`` the target model, ``figure.scale`` the factor on perturbations (default: the largest round one at
-    which the attack of median strength is hardly clipped; a stronger attack's perturbation may be). A control is shown with
-    its own prediction: it cannot fail.
+    which the attack of median strength is hardly clipped; a stronger attack's perturbation may be), ``figure.map`` whether
+    and by which metric visible differences are shown, under the viewing conditions of the metric where it was computed. A
+    control is shown with its own prediction: it cannot fail.
     """
     wanted = specification.get("figure") or {}
+    kind = str(wanted.get("map", "none"))
     data_path, attack_paths, metric_paths = pictures.by_kind(inputs, "grid")
     tensors, data_header = artifacts.load_tensors(data_path, "data")
     x_test, names = tensors["x_test"], data_header["class_names"]
     model, found = _attacks(attack_paths, specification.get("dataset"), wanted.get("model"))
     attacks = _chosen(found, wanted.get("attacks"), specification)
-    metrics = _metrics(metric_paths, model, [attack.name for attack in attacks])
+    metrics, conditions = _metrics(metric_paths, model, [attack.name for attack in attacks], kind)
     indices, labels = _images(found, attacks, int(wanted.get("images", 4)))
     pictures.require(data_path, indices, labels, len(x_test), len(names))
     shown = {
@@ -69,7 +92,11 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     scale = float(wanted.get("scale") or fitting)
     dataset = str(found[attacks[0].name][1]["dataset"])
     title = f"{dataset}, {model}: adversarial examples and their perturbations \u00d7 {scale:g} (mid-grey = 0)"
-    figure = _compose(attacks, indices, labels, shown, x_test, names, scale, title)
+    maps = None
+    if kind != "none":
+        title += ", and where they are seen"
+        maps = _maps(kind, {key: (x_test[key[1]], entry.adversarial) for key, entry in shown.items()}, conditions)
+    figure = _compose(attacks, indices, labels, shown, maps, x_test, names, scale, title)
     numbers = pd.DataFrame(
         [
             {
@@ -83,6 +110,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
                 "l2": shown[attack.name, index].l2,
                 "ssim": shown[attack.name, index].ssim,
                 "scale": scale,
+                **({} if maps is None else {f"{kind}_map_mean": maps.pictures[attack.name, index].mean()}),
             }
             for index, label in zip(indices, labels, strict=True)
             for attack in attacks
@@ -115,13 +143,51 @@ def _chosen(
     return attacks
 
 
-def _metrics(paths: Sequence[str], model: str, names: Sequence[str]) -> dict[str, pd.DataFrame]:
-    frames = {}
+def _metrics(
+    paths: Sequence[str], model: str, names: Sequence[str], kind: str
+) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Return the rows of the attacks ``names`` on a network, by index, and the options that metric ``kind`` had."""
+    frames: dict[str, pd.DataFrame] = {}
+    options: dict[str, Any] = {}
     for path in paths:
-        frame, _ = artifacts.load_rows(path, "metrics")
+        frame, header = artifacts.load_rows(path, "metrics")
         if len(frame) and frame["model"].iloc[0] == model and frame["attack"].iloc[0] in names:
             frames[str(frame["attack"].iloc[0])] = frame.set_index("index")
-    return frames
+            options = header["specification"].get(kind) or options
+    return frames, options
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """Maps of visible differences (H', W') by attack and image, what they are called, and the value of the last colour.
+
+    ``beyond`` says whether a pixel has more than that.
+    """
+
+    pictures: dict[tuple[str, int], np.ndarray]
+    name: str
+    end: float
+    beyond: bool
+
+
+def _maps(
+    kind: str, pairs: Mapping[tuple[str, int], tuple[np.ndarray, np.ndarray]], conditions: Mapping[str, Any]
+) -> _Maps:
+    """Return the maps of ``pairs`` of a clean image uint8 (C, H, W) and an adversarial one (H, W, C) in [0, 1]."""
+    import torch
+
+    from infoadv.metrics import human
+
+    function = {"flip": human.flip_map, "jod": human.jod_map}[kind]
+    found = {}
+    for key, (clean, adversarial) in pairs.items():
+        images = torch.from_numpy(clean / 255.0)[None], torch.from_numpy(np.moveaxis(adversarial, -1, 0).copy())[None]
+        found[key] = function(*images, **conditions)[0].numpy()
+    name, ends = _MAPS[kind]
+    values = np.concatenate([picture.ravel() for picture in found.values()])
+    most = float(np.percentile(values, _TOLD_APART))
+    end = next((end for end in ends if most <= end), ends[-1])
+    return _Maps(found, name, end, bool(values.max() > end))
 
 
 def _images(found: Mapping[str, Loaded], attacks: Sequence[Attack], count: int) -> tuple[list[int], list[int]]:
@@ -135,9 +201,10 @@ def _images(found: Mapping[str, Loaded], attacks: Sequence[Attack], count: int) 
 
 @dataclass(frozen=True)
 class _Layout:
-    """A way to arrange the page: perturbations beside or under their images, attacks in blocks."""
+    """A way to arrange the page: perturbations, and their maps, beside or under their images, attacks in blocks."""
 
     beside: bool
+    pictures: int
     blocks: list[list[Attack]]
     cell: float
     header: list[int]
@@ -146,16 +213,30 @@ class _Layout:
     @property
     def span(self) -> float:
         """Width of one attack's column."""
-        return self.cell * 2 + _GAP if self.beside else self.cell
+        return self._all if self.beside else self.cell
 
     @property
     def row(self) -> float:
         """Height of one test image's row, the text under it included."""
-        return self.cell + 2 * _LINE + _BETWEEN if self.beside else self.cell * 2 + _GAP + 3 * _LINE + _BETWEEN
+        return self.cell + 2 * _LINE + _BETWEEN if self.beside else self._all + 3 * _LINE + _BETWEEN
+
+    @property
+    def below(self) -> float:
+        """Distance from the top of a row to the text under it."""
+        return (self.cell if self.beside else self._all) + 0.02
+
+    @property
+    def _all(self) -> float:
+        return self.cell * self.pictures + _GAP * (self.pictures - 1)
+
+    def place(self, x: float, y: float, number: int) -> tuple[float, float]:
+        """Return where the picture ``number`` of an attack lies whose first lies at (x, y)."""
+        away = number * (self.cell + _GAP)
+        return (x + away, y) if self.beside else (x, y + away)
 
 
-def _layout(attacks: Sequence[Attack], images: int, beside: bool) -> _Layout:
-    per_cell = 2 if beside else 1
+def _layout(attacks: Sequence[Attack], images: int, pictures_of_each: int, beside: bool) -> _Layout:
+    per_cell = pictures_of_each if beside else 1
     room = style.TEXT_WIDTH - 2 * _MARGIN
     most = max(1, int((room / (_SMALLEST_CELL + _GAP) - 1) / per_cell))
     count = math.ceil(len(attacks) / most)
@@ -164,9 +245,9 @@ def _layout(attacks: Sequence[Attack], images: int, beside: bool) -> _Layout:
     cell = min(_LARGEST_CELL, room / (1 + per_cell * size) - 1.5 * _GAP)
     span = cell * per_cell
     header = [max(len(_wrapped(attack.title, span)) for attack in block) for block in blocks]
-    layout = _Layout(beside, blocks, cell, header, 0.0)
+    layout = _Layout(beside, pictures_of_each, blocks, cell, header, 0.0)
     height = 0.14 + sum(lines * _LINE + 0.04 + images * layout.row for lines in header)
-    return _Layout(beside, blocks, cell, header, height)
+    return replace(layout, height=height)
 
 
 def _wrapped(text: str, width: float) -> list[str]:
@@ -179,27 +260,32 @@ def _compose(
     indices: Sequence[int],
     labels: Sequence[int],
     shown: Mapping[tuple[str, int], Example],
+    maps: _Maps | None,
     x_test: np.ndarray,
     names: Sequence[str],
     scale: float,
     title: str,
 ) -> Figure:
-    layout = min((_layout(attacks, len(indices), beside) for beside in (True, False)), key=lambda one: one.height)
+    count = 2 if maps is None else 3
+    layouts = (_layout(attacks, len(indices), count, beside) for beside in (True, False))
+    layout = min(layouts, key=lambda one: one.height)
     columns = max(len(block) for block in layout.blocks)
     used = 2 * _MARGIN + layout.cell + columns * (layout.span + 1.5 * _GAP)
     width = max(used, style.COLUMN_WIDTH)
     title_lines = textwrap.wrap(style.plain(title), int(width * 72 / (style.SMALL * 0.56)))
-    height = layout.height + len(title_lines) * _LINE
+    height = layout.height + len(title_lines) * _LINE + (0.0 if maps is None else _BAR)
     figure = style.new_figure(width, height, layout=None)
 
     def write(x: float, y: float, text: str, **options: Any) -> None:
         options = {"ha": "center", "va": "top", "fontsize": style.SMALL, **options}
         figure.text(x / width, 1 - y / height, text, **options)
 
-    def picture(x: float, y: float, image: np.ndarray, edge: str | None = None) -> None:
+    def picture(
+        x: float, y: float, image: np.ndarray, edge: str | None = None, colors: str = "gray", end: float = 1.0
+    ) -> None:
         axes = figure.add_axes((x / width, 1 - (y + layout.cell) / height, layout.cell / width, layout.cell / height))
-        gray = image.shape[-1] == 1
-        axes.imshow(image[..., 0] if gray else image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        plane = image[..., 0] if image.shape[-1] == 1 else image
+        axes.imshow(plane, cmap=colors, vmin=0, vmax=end, interpolation="nearest")
         axes.grid(False)
         axes.set_xticks([])
         axes.set_yticks([])
@@ -232,11 +318,20 @@ def _compose(
                 failed = not entry.success and not attack.control
                 picture(x, y, entry.adversarial, style.FAILED if failed else None)
                 delta = pictures.visible(entry.perturbation, scale)
-                beside = (x + layout.cell + _GAP, y) if layout.beside else (x, y + layout.cell + _GAP)
-                picture(*beside, delta)
-                under = y + layout.cell * (1 if layout.beside else 2) + (0 if layout.beside else _GAP) + 0.02
-                _describe(write, x + layout.span / 2, under, entry, names, layout, failed=failed)
+                picture(*layout.place(x, y, 1), delta)
+                if maps is not None:
+                    seen = maps.pictures[attack.name, index][..., None]
+                    picture(*layout.place(x, y, 2), seen, colors=_COLORS, end=maps.end)
+                _describe(write, x + layout.span / 2, y + layout.below, entry, names, layout, failed=failed)
             y += layout.row
+    if maps is not None:
+        axes = figure.add_axes((0.15 / width, 0.3 / height, min(3.0, width - 0.3) / width, 0.09 / height))
+        scalar = ScalarMappable(Normalize(0, maps.end), _COLORS)
+        extend = "max" if maps.beyond else "neither"
+        figure.colorbar(scalar, cax=axes, orientation="horizontal", ticks=np.linspace(0, maps.end, 6), extend=extend)
+        axes.tick_params(labelsize=style.SMALL, pad=1)
+        axes.grid(False)
+        axes.set_xlabel(maps.name, fontsize=style.SMALL, labelpad=1)
     return figure
 
 
