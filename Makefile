@@ -8,7 +8,13 @@ CORES ?= 8
 CONFIG ?=
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) all $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: help all test lint report docs pictures options findings reruns lock clean
+# Runs of hours have folders of their own: what is done stays there, and the same command goes on.
+RUNS := build
+# Where data sets lie that nobody downloads: clothing/ of it holds the photographs of config/reference.yaml.
+INFOADV_DATA ?= data
+RUN = $(BIN)/snakemake --cores $(CORES) all --configfile config/$@.yaml --directory $(RUNS)/$@
+
+.PHONY: help all test lint report docs pictures options findings reruns tuning reference lock clean
 
 help:
 	@echo "make all      set up .venv, then run the benchmark on the default configuration"
@@ -20,6 +26,8 @@ help:
 	@echo "make options  write the reference in config/README.md from the schemas"
 	@echo "make findings write docs/findings.md and the results in README.md from results/reference"
 	@echo "make reruns   write down which rules an edit of each module reruns"
+	@echo "make tuning   run the grids of config/tuning.yaml, and write results/tuning"
+	@echo "make reference  run config/reference.yaml from nothing or from where it stopped, and write results/reference"
 	@echo "make lock     pin the newest versions in requirements.lock (needs uv)"
 	@echo "make clean    remove results, figures and logs; reference results stay"
 
@@ -55,6 +63,22 @@ findings: $(STAMP)
 
 reruns: $(STAMP)
 	PYTHONPATH=tests $(BIN)/python -m helpers.code_inputs
+
+tuning: $(STAMP)
+	$(RUN)
+	rm -rf results/tuning && mkdir -p results/tuning
+	cp $(addprefix $(RUNS)/tuning/results/tables/,tuning.csv tuning.md targets.csv targets.md provenance.csv) results/tuning
+
+# How much is left says `infoadv status --configfile config/reference.yaml --directory build/reference`.
+reference: $(STAMP)
+	mkdir -p $(RUNS)/reference
+	ln -sfn "$(abspath $(INFOADV_DATA))/clothing" $(RUNS)/reference/clothing
+	$(RUN)
+	rm -rf results/reference figures/reference && mkdir -p results/reference figures/reference
+	cp $(RUNS)/reference/results/tables/*.csv $(RUNS)/reference/results/tables/*.md \
+	  $(RUNS)/reference/results/tables/*.tex results/reference
+	cp $(RUNS)/reference/figures/*.png $(RUNS)/reference/figures/*.pdf figures/reference
+	$(MAKE) findings
 
 # No index address goes into the lock: pip and uv take packages from where they are configured to.
 lock:
