@@ -315,7 +315,8 @@ def test_names_of_metrics_do_not_run_into_each_other(paths: dict[str, list[str]]
 
 def test_empty_common_set_is_said_not_hidden(paths: dict[str, list[str]], tmp_path: Path) -> None:
     spec = specification(metrics=["ssim"])
-    spec["attacks"]["weak"]["compared"] = True
+    for name, entry in spec["attacks"].items():
+        entry["compared"] = name == "weak"
     inputs = of(paths, "digits", "metrics")
     assert draw("distributions", inputs, spec, tmp_path).empty
     assert draw("cost", inputs, spec, tmp_path)["mean"].isna().all()

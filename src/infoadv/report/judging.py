@@ -32,6 +32,10 @@ PASSES = 100
 #: What a mean SSIM may lose.
 SSIM_LOSS = 0.005
 
+#: A network is saturated where the plain L2 attack loses less SSIM than this, in the mean: nothing can be seen there, and what
+#: is ranked are digits behind the point.
+SATURATED = 0.01
+
 #: The two roles of metrics, as tables name them: those that attacks may be tuned on, and those that judge.
 ROLES = METRIC, JUDGE = "metric", "judge"
 
@@ -66,6 +70,14 @@ def rivals(rows: Rows, target: tuple[str, str], claimed: Collection[str]) -> lis
     """Return the attacks that a claimed one is judged against on a target: all compared ones that are no floor."""
     attacks = rows.attacks_on(*target, compared=True)
     return [attack for attack in attacks if attack.name not in claimed and not floor(attack)]
+
+
+def saturated(rows: Rows, target: tuple[str, str]) -> bool:
+    """Return whether a network is saturated: plain L2 (``YARDSTICK``) loses less than ``SATURATED`` of SSIM there."""
+    for attack in rows.attacks_on(*target):
+        if attack.method == YARDSTICK:
+            return 1 - statistics.mean(rows.averaged(*target, attack)["ssim"].to_numpy()) < SATURATED
+    return False
 
 
 def role(metric: str, settings: statistics.Settings) -> str:

@@ -15,13 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infoadv.report import judging, statistics
+from infoadv.report import statistics
 from infoadv.report.columns import Metric
 from infoadv.report.rows import Attack, Rows
-
-#: A network is saturated where the plain L2 attack loses less SSIM than this, in the mean: nothing can be seen there, and what
-#: is ranked are digits behind the point.
-SATURATED = 0.01
 
 
 @dataclass(frozen=True)
@@ -118,14 +114,6 @@ class Ranking:
 def perceptual(metrics: Sequence[Metric], judges: Collection[str] = statistics.JUDGES) -> list[Metric]:
     """Return the perceptual metrics that attacks may be tuned on: all but the ``judges``, by column."""
     return [metric for metric in metrics if metric.group == "perceptual" and metric.column not in judges]
-
-
-def saturated(rows: Rows, target: tuple[str, str]) -> bool:
-    """Return whether a network is saturated: plain L2 (``judging.YARDSTICK``) loses less than ``SATURATED`` of SSIM there."""
-    for attack in rows.attacks_on(*target):
-        if attack.method == judging.YARDSTICK:
-            return 1 - statistics.mean(rows.averaged(*target, attack)["ssim"].to_numpy()) < SATURATED
-    return False
 
 
 def rank(

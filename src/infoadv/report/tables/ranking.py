@@ -54,7 +54,7 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     The first holds the attacks that run on every target and the metrics that are defined on all; data set and model are
     "all" there. It is left out where there is one target. The sections of ``role`` "metric" rank by the perceptual metrics
     that attacks may be tuned on, those of "judge", where any was computed, by the others (``statistics.judges``). ``variant``
-    is "all", or says what is left out: "unsaturated" the networks of :func:`infoadv.report.ranking.saturated`, "strict" the
+    is "all", or says what is left out: "unsaturated" the networks of :func:`infoadv.report.judging.saturated`, "strict" the
     metrics that an attack nearly optimises, of its own score. ``p_friedman`` is corrected after Holm over all sections.
     """
     rows = load(inputs, specification)
@@ -93,7 +93,7 @@ def _section(
 ) -> _Section:
     found = ranking.rank(rows, targets, metrics)
     same = {attack.name for attack in found.attacks}
-    seen = [target for target in targets if not ranking.saturated(rows, target)]
+    seen = [target for target in targets if not judging.saturated(rows, target)]
     nearly = any(metric.measured in attack.nearly for attack in found.attacks for metric in found.metrics)
     variants = {}
     if 0 < len(seen) < len(targets):
@@ -205,9 +205,9 @@ def _note(rows: Rows, sections: Sequence[_Section], mark: str) -> str:
             + ", ".join(f"{n} is {_VARIANTS[n]}" for n in used)
             + "."
         )
-    flat = [", ".join(target) for target in rows.targets if ranking.saturated(rows, target)]
+    flat = [", ".join(target) for target in rows.targets if judging.saturated(rows, target)]
     if flat and any("unsaturated" in name for name in used):
-        text += f" Saturated, since DDN loses less than {ranking.SATURATED:g} of SSIM: {'; '.join(flat)}."
+        text += f" Saturated, since DDN loses less than {judging.SATURATED:g} of SSIM: {'; '.join(flat)}."
     nearly = {
         (attack.title, metric.label)
         for section in sections

@@ -1,0 +1,185 @@
+"""References, networks as observations, training seeds, verdicts as a table: on small artefacts, by hand where that is possible."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.report_artifacts import save_metrics
+from infoadv import InfoadvError
+from infoadv.report import judging, oracle, rows, statistics, tables
+
+SETTINGS = statistics.Settings(resamples=500)
+
+
+def specification(**entries: dict[str, Any]) -> dict[str, Any]:
+    attacks = {
+        name: {"label": name.upper(), "color_index": place, "compared": True, "method": name} | entry
+        for place, (name, entry) in enumerate(entries.items())
+    }
+    section = {"bootstrap": 200, "confidence": 0.95, "reference": next(iter(entries))}
+    return {"statistics": section, "seed": 0, "attacks": attacks}
+
+
+def artefact(folder: Path, attack: str, model: str = "m", **columns: Any) -> str:
+    count = len(next(iter(columns.values())))
+    frame = pd.DataFrame({"index": 10 * np.arange(count), **columns}).assign(dataset="d", model=model, attack=attack)
+    return save_metrics(folder / f"{model}-{attack}.parquet", frame)
+
+
+def test_the_oracle_takes_the_smallest_success_of_each_image(tmp_path: Path) -> None:
+    l2 = {"optimises": ["l2", "psnr"]}
+    paths = [
+        artefact(tmp_path, "a", l2=[1.0, 5.0, 0.1, 1.0], ssim=[0.1, 0.2, 0.3, 0.4], success=[True, True, False, False]),
+        artefact(tmp_path, "b", l2=[2.0, 4.0, 3.0, 2.0], ssim=[0.5, 0.6, 0.7, 0.8], success=[True, True, True, False]),
+        artefact(tmp_path, "other", l2=[0.0] * 4, ssim=[1.0] * 4),
+    ]
+    loaded = oracle.added(rows.load(paths, specification(a=l2, b={"optimises": ["l2"]}, other={})))
+    own = loaded.of("d", "m", oracle.NAME).sort_values("index")
+    assert own["ssim"].tolist() == [0.1, 0.6, 0.7, 0.4]
+    assert own["success"].tolist() == [True, True, True, False]
+    assert own["forwards"].tolist() == [20] * 4
+    (added,) = [attack for attack in loaded.attacks if attack.oracle]
+    assert (added.compared, added.optimises) == (False, ("l2",))
+    with pytest.raises(InfoadvError, match="give this attack another name"):
+        renamed = [artefact(tmp_path, oracle.NAME, l2=[1.0] * 4), *paths]
+        oracle.added(rows.load(renamed, specification(a=l2, b=l2, other={}, best_l2={})))
+
+
+def test_attacks_that_often_fail_take_no_image_out_of_tables_and_tests(tmp_path: Path) -> None:
+    n = 100
+    first = np.arange(n)
+    paths = [
+        artefact(tmp_path, "a", l2=1.0 + first, success=first >= 1),
+        artefact(tmp_path, "b", l2=2.0 + first, success=first != 50),
+        artefact(tmp_path, "poor", l2=3.0 + first, success=first >= 16),
+    ]
+    for name in ("quality", "comparison"):
+        tables.write(name, paths, specification(a={}, b={}, poor={}), tmp_path)
+    quality = pd.read_csv(tmp_path / "quality.csv").set_index("attack")
+    assert quality["n_common"].to_dict() == {"a": 98, "b": 98, "poor": 83}
+    comparison = pd.read_csv(tmp_path / "comparison.csv")
+    l2 = comparison[comparison["metric"] == "l2"].set_index("attack")
+    assert l2["n"].to_dict() == {"b": 98, "poor": 83}
+    # What is tested is the difference of what is printed, where both have all common images.
+    assert l2.loc["b", "difference"] == pytest.approx(quality.loc["b", "l2"] - quality.loc["a", "l2"])
+
+
+def test_sign_flips_are_counted_one_by_one() -> None:
+    generator = np.random.default_rng(3)
+    values = generator.standard_normal(7) + 0.5
+    flipped = [abs(np.dot(signs, values)) for signs in product((1, -1), repeat=7)]
+    assert statistics.sign_flip(values) == np.mean(np.array(flipped) >= abs(values.sum()) - 1e-9)
+    assert statistics.sign_flip(np.array([1.0, 2.0, 3.0, 4.0])) == 2 / 2**4
+    assert np.isnan(statistics.sign_flip(np.array([np.nan])))
+    assert statistics.sign_flip(np.ones(20)) < 0.001
+
+
+def test_the_interval_over_networks_is_as_wide_as_networks_differ() -> None:
+    generator = np.random.default_rng(1)
+    networks, images = np.repeat(np.arange(5), 80), np.tile(np.arange(80), 5)
+    effects = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])[networks]
+    values = np.stack([effects + 0.1 * generator.standard_normal(400), 0.1 * generator.standard_normal(400)], axis=1)
+    low, high = statistics.crossed_bootstrap(values, networks, images, SETTINGS)
+    pooled_low, pooled_high = statistics.bootstrap_means(values, SETTINGS)
+    # The standard error of a mean of five networks is sqrt(2 / 5) = 0.63; pooled images pretend to 0.07.
+    assert 1.9 < (high - low)[0] < 3.0
+    assert (pooled_high - pooled_low)[0] < 0.4
+    assert (high - low)[1] < 0.1
+    # One network is a bootstrap over images.
+    one, _ = statistics.crossed_bootstrap(values[:80], networks[:80], images[:80], SETTINGS)
+    assert one[1] == pytest.approx(statistics.bootstrap(values[:80, 1], SETTINGS)[0], abs=0.01)
+
+
+def many(folder: Path, levels: dict[str, dict[str, float]]) -> list[str]:
+    """Write SSIM around a level by model and attack, 30 images each."""
+    paths = []
+    for place, (model, attacks) in enumerate(levels.items()):
+        for number, (attack, level) in enumerate(attacks.items()):
+            noise = 0.001 * np.random.default_rng([place, number]).standard_normal(30)
+            paths.append(artefact(folder, attack, model, ssim=level + noise, haarpsi=level - noise))
+    return paths
+
+
+LEVELS = {
+    "m": {"a": 0.90, "b": 0.95, "c": 0.92},
+    "m_s1": {"a": 0.90, "b": 0.93, "c": 0.85},
+    "m_s3": {"a": 0.90, "b": 0.94, "c": 0.91},
+}
+
+
+def test_what_holds_over_networks_needs_networks_that_agree(tmp_path: Path) -> None:
+    tables.write("over_networks", many(tmp_path, LEVELS), specification(a={}, b={}, c={}), tmp_path)
+    frame = pd.read_csv(tmp_path / "over_networks.csv").set_index(["attack", "metric"])
+    sure, open_ = frame.loc[("b", "ssim")], frame.loc[("c", "ssim")]
+    assert sure["difference"] == pytest.approx(0.04, abs=0.001)
+    assert (sure["networks"], sure["better_on"], sure["worse_on"], sure["holds"]) == (3, 3, 0, "attack")
+    assert sure["p_sign_flip"] == 0.25 <= sure["p_holm"]
+    assert (open_["better_on"], open_["worse_on"], open_["holds"]) == (2, 1, "open")
+    assert "with 3 networks cannot have a p below 0.250" in (tmp_path / "over_networks.md").read_text()
+
+
+def test_training_seeds_show_how_far_a_result_moves(tmp_path: Path) -> None:
+    spec = specification(a={}, b={}, c={})
+    spec["alike"] = [{"dataset": "d", "seeds": {"m": 0, "m_s1": 1, "m_s3": 3, "not_attacked": 4}}]
+    tables.write("training_seeds", many(tmp_path, LEVELS), spec, tmp_path)
+    frame = pd.read_csv(tmp_path / "training_seeds.csv").set_index(["attack", "quantity"])
+    moved = frame.loc[("c", "ssim")]
+    assert (moved["networks"], moved["better_on"], moved["worse_on"]) == (3, 2, 1)
+    assert moved[["lowest", "highest", "mean"]].tolist() == pytest.approx([0.85, 0.92, 0.8933], abs=0.001)
+    assert moved["sd"] == pytest.approx(np.std([0.92, 0.85, 0.91], ddof=1), abs=0.001)
+    assert frame.loc[("c", "mean_rank"), ["lowest", "highest"]].tolist() == pytest.approx([2, 3], abs=0.2)
+    assert "m (seed 0), m_s1 (seed 1), m_s3 (seed 3)" in (tmp_path / "training_seeds.md").read_text()
+
+
+def test_an_objective_that_orders_like_a_metric_is_told_from_its_size(tmp_path: Path) -> None:
+    generator = np.random.default_rng(5)
+    size = generator.uniform(1, 2, (8, 40))
+    hidden = generator.standard_normal((8, 40))
+    paths = [
+        artefact(tmp_path, name, l2=size[i], perturbation_information=hidden[i], ssim=-hidden[i], haarpsi=-size[i])
+        for i, name in enumerate("abcdefgh")
+    ]
+    entries: dict[str, dict[str, Any]] = {name: {} for name in "abcdefgh"}
+    entries["a"] = {"optimises": ["perturbation_information"]}
+    tables.write("objectives", paths, specification(**entries), tmp_path)
+    frame = pd.read_csv(tmp_path / "objectives.csv").set_index("metric")
+    assert frame.loc["ssim", ["correlation", "partial"]].tolist() == pytest.approx([1, 1])
+    assert abs(frame.loc["haarpsi", "correlation"]) < 0.2
+    assert np.isnan(frame.loc["haarpsi", "partial"])
+    assert frame.loc["ssim", ["n", "attacks"]].tolist() == [40, 8]
+
+
+def test_verdicts_as_a_table_with_floors_apart(tmp_path: Path) -> None:
+    def judged(name: str, lead: float, **columns: Any) -> str:
+        noise = np.random.default_rng(len(name)).standard_normal(60)
+        better = {"jod": 9 + 0.5 * lead, "fsim": 0.9 + 0.05 * lead, "dss": 0.8 + 0.05 * lead, "ssim": 0.9 + 0 * noise}
+        worse = {"flip": 0.1 - 0.02 * lead, "mdsi": 0.3 - 0.05 * lead}
+        values = {key: value + 0.001 * noise for key, value in {**better, **worse}.items()}
+        return artefact(tmp_path, name, **(values | columns))
+
+    paths = [judged("ours", 1), judged("ddn", 0), judged("weak", -1), judged("floor", 2)]
+    spec = specification(ours={}, ddn={}, weak={}, floor={"optimises": ["jod"]})
+    with pytest.raises(InfoadvError, match=r"statistics\.claimed"):
+        tables.write("verdicts", paths, spec, tmp_path)
+    spec["statistics"]["claimed"] = ["ours"]
+    with pytest.raises(InfoadvError, match="a tuning run gives no verdicts"):
+        tables.write("verdicts", paths, spec | {"purpose": "tuning"}, tmp_path)
+    tables.write("verdicts", paths, spec, tmp_path)
+    frame = pd.read_csv(tmp_path / "verdicts.csv").set_index("rival")
+    assert frame["verdict"].to_dict() == {"ddn": "ahead", "weak": "ahead", "floor": "floor"}
+    assert frame["named"].to_dict() == {"ddn": True, "weak": False, "floor": False}
+    assert frame["least_visible"].all()
+    assert frame.loc["floor", "jod_difference"] == pytest.approx(-0.5, abs=0.01)
+    assert frame.loc["floor", [f"{name}_p_holm" for name in statistics.JUDGES]].isna().all()
+    # The family is that of the rules: all rivals and judges, and no floor.
+    loaded = rows.load(paths, spec)
+    tests = judging.compare(loaded, ("d", "m"), "ours", ["ddn", "weak"], statistics.Settings.of(spec))
+    found = tests[(tests["rival"] == "ddn") & (tests["metric"] == "jod")].iloc[0]
+    assert frame.loc["ddn", "jod_p_holm"] == pytest.approx(found["p_holm"])
+    assert "ahead of 1 of the 1 rivals named" in (tmp_path / "verdicts.md").read_text()
