@@ -1,4 +1,4 @@
-"""References, networks as observations, training seeds, verdicts as a table: on small artefacts, by hand where that is possible."""
+"""References, networks as observations, training seeds, verdicts as a table: small artefacts, by hand where possible."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ def test_the_oracle_takes_the_smallest_success_of_each_image(tmp_path: Path) -> 
     assert own["forwards"].tolist() == [20] * 4
     (added,) = [attack for attack in loaded.attacks if attack.oracle]
     assert (added.compared, added.optimises) == (False, ("l2",))
+    named = [artefact(tmp_path, oracle.NAME, l2=[1.0] * 4), *paths]
+    taken = rows.load(named, specification(a=l2, b=l2, other={}, best_l2={}))
     with pytest.raises(InfoadvError, match="give this attack another name"):
-        renamed = [artefact(tmp_path, oracle.NAME, l2=[1.0] * 4), *paths]
-        oracle.added(rows.load(renamed, specification(a=l2, b=l2, other={}, best_l2={})))
+        oracle.added(taken)
 
 
 def test_attacks_that_often_fail_take_no_image_out_of_tables_and_tests(tmp_path: Path) -> None:

@@ -167,12 +167,9 @@ class Tables:
             ranks = self._rows(ranking, {"attack": attack} | rows)
             for _, rank in ranks[ranks["dataset"] != "all"].iterrows():
                 target = {"dataset": rank["dataset"], "model": rank["model"]}
-                open_ = []
-                for metric in _ranked(rank):
-                    row = {"attack": attack, "metric": metric} | target
-                    better = self._cell(comparison, "better", row) == side
-                    if not (better and self._number(comparison, "p_holm", row) < judging.LEVEL):
-                        open_.append(metric)
+                tests = self._rows(comparison, {"attack": attack} | target)
+                won = tests[(tests["better"] == side) & (tests["p_holm"] < judging.LEVEL)]["metric"].tolist()
+                open_ = [metric for metric in _ranked(rank) if metric not in won]
                 pairs += 1
                 if len(open_) > but:
                     missed.append(Missed(attack, rank["dataset"], rank["model"], open_))
