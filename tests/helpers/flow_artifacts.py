@@ -209,7 +209,9 @@ def save_flow(
         network = _Builder(name, layers + (name == "deep_conv"), images, effect)
         for index in range(images):
             _own(network, index, "jsma", rate, 1.5)
-            _passed(network, index, [(n, 0.8) for n in NETWORKS if n != name] + [(f"without_{name}", 1.0)], transfer, rate)
+            _passed(
+                network, index, [(n, 0.8) for n in NETWORKS if n != name] + [(f"without_{name}", 1.0)], transfer, rate
+            )
         _equalised(network)
         paths.append(network.save(folder, estimators))
 

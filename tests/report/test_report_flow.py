@@ -332,7 +332,9 @@ def test_claims_hold_profiles_estimators_and_controls(claimed: pd.DataFrame, pla
     assert main.set_index("statistic").loc["D of C&W-L2", "value"] == pytest.approx(difference.mean())
 
 
-def test_inputs_that_were_left_as_they_were_count_as_zero_and_are_left_out_beside(planted: list[str], tmp_path: Path) -> None:
+def test_inputs_that_were_left_as_they_were_count_as_zero_and_are_left_out_beside(
+    planted: list[str], tmp_path: Path
+) -> None:
     paths = []
     for path in planted:
         rows, header = artifacts.load_rows(path, "flow")
@@ -346,7 +348,9 @@ def test_inputs_that_were_left_as_they_were_count_as_zero_and_are_left_out_besid
     beside = table.frame[table.frame["control"] == "regular JSMA, images that both changed"].iloc[0]
     assert (beside["n"], beside["left_out"]) == (17, 3)
     read = flow.load(paths, specification())
-    one, other = (read.role("distilled").select("copula", f"jsma_{kind}").deviation("oip") for kind in ("adaptive", "regular"))
+    one, other = (
+        read.role("distilled").select("copula", f"jsma_{kind}").deviation("oip") for kind in ("adaptive", "regular")
+    )
     assert one[2] == one[5] == other[7] == 0
     assert row["value"] == pytest.approx((one - other).mean())
     # One attack cannot be told from another.

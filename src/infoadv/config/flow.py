@@ -165,8 +165,6 @@ def _check_roles(section: Mapping[str, Any], models: Models, attacks: Mapping[st
     """Refuse networks and attacks that are not what their role says: they would turn a control into none."""
     dataset, model, distilled = section["dataset"], section["model"], section.get("distilled")
     transferred = [model, *section["transfer"]] if "transfer" in section else []
-    if "ensembles" in section:
-        _check_ensembles(section["ensembles"], transferred, models, dataset)
     isolated = section.get("isolated")
     if isolated is not None and isolated not in transferred:
         raise ConfigError(f"flow.isolated: {isolated!r} is none of the networks of 'transfer'; name one of them.")
@@ -176,6 +174,8 @@ def _check_roles(section: Mapping[str, Any], models: Models, attacks: Mapping[st
     twice = sorted({name for name in roles if roles.count(name) > 1})
     if twice:
         raise ConfigError(f"flow: {twice[0]!r} has two roles; a network has one.")
+    if "ensembles" in section:
+        _check_ensembles(section["ensembles"], transferred, models, dataset)
     networks = {name: entry[dataset] for name, entry in models.items() if dataset in entry}
     if "untrained" in section:
         blank, full = networks[section["untrained"]], networks[model]

@@ -84,11 +84,13 @@ def features(pixels: np.ndarray, clean: np.ndarray) -> np.ndarray:
     return (pixels != clean).sum((1, 2, 3))
 
 
-def scaled_to(crafted: Crafted, clean: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def scaled_to(crafted: Crafted, clean: np.ndarray, wanted: np.ndarray, seed: int) -> np.ndarray:
     """Return uint8 images (N, C, H, W) whose perturbations are the attack's, each times the factor that gives it its L2.
 
-    The factor of each image is found by bisection on the 8-bit image, so clipping and rounding are part of it; of the two
-    neighbouring images the one whose L2 is nearer to ``wanted`` (N,) is taken. ``clean`` is uint8 (N, C, H, W). A size that
+    The factor of each image is found by bisection on the 8-bit image, so clipping and rounding are part of it. An attack
+    that changes many values alike makes them jump to the next level together, and its L2 with them by several per cent. Of the
+    values that jump at the factor found, as many do as bring the L2 nearest to ``wanted`` (N,), in random order, drawn from
+    ``seed`` and the image's index. ``clean`` is uint8 (N, C, H, W). A size that
     no factor reaches, because every changed value is then at a bound, gives the largest; a perturbation of 0 stays 0.
     """
     start = clean.astype(np.float32) / 255
@@ -105,9 +107,16 @@ def scaled_to(crafted: Crafted, clean: np.ndarray, wanted: np.ndarray) -> np.nda
         middle = (low + high) / 2
         below = l2(at(middle), clean) < wanted
         low, high = np.where(below, middle, low), np.where(below, high, middle)
-    smaller, larger = at(low), at(high)
-    nearer = np.abs(l2(smaller, clean) - wanted) < np.abs(l2(larger, clean) - wanted)
-    return np.where(nearer[:, None, None, None], smaller, larger)
+    result = at(low).reshape(len(clean), -1)
+    larger, origin = at(high).reshape(result.shape), clean.reshape(result.shape).astype(np.float64)
+    for image, above, start_at, norm, index in zip(result, larger, origin, wanted, crafted.index, strict=True):
+        jump = np.flatnonzero(image != above)
+        jump = jump[torch.randperm(len(jump), generator=generator(seed, int(index))).numpy()]
+        gains = (above[jump] - start_at[jump]) ** 2 - (image[jump] - start_at[jump]) ** 2
+        squares = ((image - start_at) ** 2).sum() + np.concatenate([[0.0], gains.cumsum()])
+        count = int(np.abs(np.sqrt(squares) / 255 - norm).argmin())
+        image[jump[:count]] = above[jump[:count]]
+    return result.reshape(clean.shape)
 
 
 @dataclass(frozen=True)
@@ -120,12 +129,12 @@ class _Matched:
     place: np.ndarray
 
 
-def _matched(crafted: Crafted, clean: np.ndarray, reference: Crafted, dataset: Dataset) -> _Matched:
+def _matched(crafted: Crafted, clean: np.ndarray, reference: Crafted, dataset: Dataset, seed: int) -> _Matched:
     sizes = dict(zip(reference.index.tolist(), l2(reference.eight_bit, dataset.x_test[reference.index]), strict=True))
     wanted = np.array([sizes.get(int(index), 0.0) for index in crafted.index])
     # The reference has its own size, whatever its repair to 8 bits has done.
     same = crafted.source == reference.source and crafted.attack == reference.attack
-    pixels = crafted.eight_bit if same else scaled_to(crafted, clean, wanted)
+    pixels = crafted.eight_bit if same else scaled_to(crafted, clean, wanted, seed)
     own = l2(pixels, clean)
     # Where the size is reached the noise is the same image for every attack.
     noise = np.where(same_l2(own, wanted), wanted, own)
@@ -257,7 +266,7 @@ def build(
     """
     clean = dataset.x_test[crafted.index]
     wanted = reference is not None and {"matched", "matched_noise"} & set(conditions)
-    matched = _matched(crafted, clean, reference, dataset) if wanted and reference is not None else None
+    matched = _matched(crafted, clean, reference, dataset, seed) if wanted and reference is not None else None
     result = []
     for condition in conditions:
         if condition == "native":

@@ -108,7 +108,18 @@ def _deviations(frame: pd.DataFrame, read: flow.Flow) -> tuple[list[str], list[t
 
 def _rest(frame: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[list[Cell]]]]]:
     """Return what is neither deciding nor a comparison of D: other profiles of Q2, rates of Q4 and Q5."""
-    header = ["Statistic", "Against", "Profiles", "Estimator", "Value [interval]", "p (Holm)", "n", "Success", "Features", "L2"]
+    header = [
+        "Statistic",
+        "Against",
+        "Profiles",
+        "Estimator",
+        "Value [interval]",
+        "p (Holm)",
+        "n",
+        "Success",
+        "Features",
+        "L2",
+    ]
     part = frame[(frame["role"] != DECIDING) & ~_of_deviation(frame)]
     sections: dict[str, list[list[Cell]]] = {}
     for row in part[part["value"].notna()].to_dict("records"):
