@@ -446,7 +446,11 @@ def test_empty_sets_say_so(empty: list[str], tmp_path: Path) -> None:
     assert "Other, transferable" not in set(frame["curve"])
     figure, frame = drawn("profiles_adaptive", empty, specification())
     assert "JSMA, regular: not drawn (n 0), success 0.00, did nothing 1.00" in texts(figure)
-    assert "JSMA, regular" not in set(frame["curve"])
+    # Unchanged inputs are drawn among all inputs, where they are the clean ones, and nowhere else.
+    regular = frame[frame["curve"] == "JSMA, regular"]
+    assert set(regular["row"]) == {"All inputs, successes and failures, those left as they were included"}
+    clean = frame[(frame["curve"] == "Clean") & (frame["row"] == regular["row"].iloc[0])]
+    np.testing.assert_allclose(regular["mean"], clean["mean"])
     # Not one success, and not one input: panels say so.
     paths = save_flow(tmp_path, images=3, layers=3, rate=0.0)
     for name in ("profiles_iterations", "label_flip"):
