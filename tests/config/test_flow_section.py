@@ -11,6 +11,7 @@ from helpers import ROOT
 from infoadv import config
 from infoadv.config import Config, ConfigError, Run
 from infoadv.config.flow import Flow
+from infoadv.numerics.sizes import equalled
 from infoadv.pipeline import code_inputs, presentation
 from infoadv.registry import plugins
 
@@ -31,7 +32,7 @@ EVERYTHING = {
     "distilled": {"model": "distilled", "regular": "soft", "adaptive": "warm"},
     "trimmed": "small",
     "transfer": ["vgg", "deep"],
-    "ensemble": "three",
+    "ensembles": {"full": "without_full", "vgg": "without_vgg", "deep": "without_deep"},
     "untrained": "blank",
 }
 
@@ -51,12 +52,12 @@ def test_every_network_is_followed_with_its_own_examples_and_those_of_the_others
     assert followed({**VALUES, **EVERYTHING}) == {
         "full": {
             *(("full", attack) for attack in ("fgsm", "cw", "jsma")),
-            *((source, "jsma") for source in ("small", "vgg", "deep", "three")),
+            *((source, "jsma") for source in ("small", "vgg", "deep", "without_full")),
         },
         "small": {("small", "jsma"), ("full", "jsma")},
         "distilled": {("distilled", "soft"), ("distilled", "warm")},
-        "vgg": {(source, "jsma") for source in ("vgg", "full", "deep", "three")},
-        "deep": {(source, "jsma") for source in ("deep", "full", "vgg", "three")},
+        "vgg": {(source, "jsma") for source in ("vgg", "full", "deep", "without_vgg")},
+        "deep": {(source, "jsma") for source in ("deep", "full", "vgg", "without_deep")},
         "blank": {("full", attack) for attack in ("fgsm", "cw", "jsma")},
     }
 
@@ -74,10 +75,24 @@ def test_controls_stand_beside_every_attack_on_its_own_network():
             assert {"matched", "matched_noise"} <= set(part.conditions) or not matched
 
 
+def test_both_sides_of_a_comparison_are_followed_at_one_size():
+    for network, parts in Flow({**VALUES, **EVERYTHING}).parts().items():
+        cut = {(part.source, equalled(name)) for part in parts for name in part.conditions if equalled(name)}
+        if network == "full":
+            assert ("small", "full") in cut
+            cut.remove(("small", "full"))
+        if network in ("full", "vgg", "deep"):
+            others = {"full", "vgg", "deep"} - {network}
+            pairs = {(side, other) for side in (network, f"without_{network}") for other in others}
+            assert cut == pairs | {(other, side) for side, other in pairs}
+        else:
+            assert cut == ({("full", "small")} if network == "small" else set())
+
+
 def test_each_attack_is_run_once():
     runs = list(Flow({**VALUES, **EVERYTHING}).runs())
     assert len(set(runs)) == len(runs)
-    assert {("three", "jsma"), ("distilled", "warm"), ("small", "jsma")} <= set(runs)
+    assert {("without_full", "jsma"), ("distilled", "warm"), ("small", "jsma")} <= set(runs)
 
 
 def test_a_specification_holds_what_determines_the_profiles_and_no_role():
@@ -141,7 +156,13 @@ def test_a_wrong_section_is_refused(raw, path, value, message):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("models/ensemble/members", ["good_init", "standard"], "flow.ensemble: 'ensemble' consists of"),
+        (
+            "models/without_good_init/members",
+            ["good_init", "deep_conv"],
+            "flow.ensembles.good_init: 'without_good_init' consists of",
+        ),
+        ("flow/ensembles", {"good_init": "without_good_init"}, "flow.ensembles: needs one for each of"),
+        ("flow/isolated", "standard", "flow.isolated: 'standard' is none of the networks"),
         ("models/untrained/training/epochs", 3, "flow.untrained: 'untrained' must have"),
         ("models/untrained/options/dense", 8, "flow.untrained: 'untrained' must have"),
         ("flow/trimmed", "reference", "flow.trimmed: 'reference' does not come from 'good_init'"),
@@ -162,7 +183,8 @@ def test_a_network_that_is_not_what_its_role_says_is_refused(raw, path, value, m
 
 def test_an_ensemble_needs_networks_to_transfer_to(raw):
     del raw["flow"]["transfer"]
-    with pytest.raises(ConfigError, match=r"flow.ensemble: goes with 'transfer'"):
+    del raw["flow"]["isolated"]
+    with pytest.raises(ConfigError, match=r"flow.ensembles: goes with 'transfer'"):
         Config(raw)
 
 

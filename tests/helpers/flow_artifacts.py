@@ -27,7 +27,8 @@ def specification(figure: dict[str, Any] | None = None, **flow: Any) -> dict[str
         "distilled": {"model": "distilled", "regular": "jsma_regular", "adaptive": "jsma_adaptive"},
         "trimmed": "trimmed",
         "transfer": ["vgg_like", "deep_conv"],
-        "ensemble": "ensemble",
+        "ensembles": {name: f"without_{name}" for name in NETWORKS},
+        "isolated": "deep_conv",
         "untrained": "untrained",
         "estimators": ["copula", "quantile"],
     }
@@ -37,6 +38,11 @@ def specification(figure: dict[str, Any] | None = None, **flow: Any) -> dict[str
     attacks = {name: {"label": label, "color_index": i} for i, (name, label) in enumerate(labels.items())}
     statistics = {"bootstrap": 200, "confidence": 0.95}
     return {"seed": 0, "statistics": statistics, "attacks": attacks, "flow": section, "figure": figure or {}}
+
+
+def features_of(source: str, index: int) -> int:
+    """Return how many features an example made on ``source`` changes: the same in whatever network it is followed."""
+    return 2 * int(np.random.default_rng([sum(map(ord, source)), index]).integers(6, 40))
 
 
 class _Builder:
@@ -52,6 +58,8 @@ class _Builder:
             p: self.mean[p] + self.scale[p] * self.random.standard_normal((images, layers)) for p in _PROFILES
         }
         self.rows: list[dict[str, Any]] = []
+        #: Strength, features and what else is told of JSMA's native examples, by source and image.
+        self.made: dict[tuple[str, int], tuple[float, int, dict[str, Any]]] = {}
         for index in range(images):
             self.add(
                 "",
@@ -114,6 +122,8 @@ class _Builder:
         self, source: str, attack: str, condition: str, index: int, strength: float, jitter: float = 0.3, **about: Any
     ) -> None:
         """Add an input moved by ``strength`` clean spreads along the attack's direction, and by a little noise."""
+        if condition == "native" and attack == "jsma":
+            self.made[source, index] = (strength, about.get("features", 0), about)
         way = self.direction(attack)
         values = {
             p: self.clean[p][index]
@@ -121,6 +131,16 @@ class _Builder:
             for p in _PROFILES
         }
         self.add(source, attack, condition, index, values, **about)
+
+    def equalise(self, one: str, other: str) -> None:
+        """Cut the longer of two examples of each image to as many features as the shorter; what is left moves in proportion."""
+        for index in range(self.images):
+            for source, beside in ((one, other), (other, one)):
+                (strength, own, about), least = self.made[source, index], self.made[beside, index][1]
+                if least < own:
+                    cut = about | {"features": least, "l2": about["l2"] * (least / own) ** 0.5}
+                    cut |= {"crafted": about.get("crafted") or about["success"]}
+                    self.perturb(source, "jsma", f"equal:{beside}", index, strength * least / own, **cut)
 
     def another(self, source: str, attack: str, index: int, *, crafted: bool) -> None:
         """Add the profile of another clean image, drawn by itself, as the control of an example that is one of a class."""
@@ -168,9 +188,9 @@ def save_flow(
     main = _Builder("good_init", layers, images, effect)
     wins = {a: main.random.uniform(size=images) < rate for a in (*ATTACKS, "jsma")}
     for index in range(images):
+        norms = {attack: _SIZE[attack] * main.random.uniform(0.7, 1.3) for attack in ATTACKS}
         for attack in ATTACKS:
-            won, l2 = bool(wins[attack][index]), _SIZE[attack] * main.random.uniform(0.7, 1.3)
-            matched = l2 * _SIZE["fgsm_native"] / _SIZE[attack]
+            won, l2, matched = bool(wins[attack][index]), norms[attack], norms["fgsm_native"]
             main.perturb("good_init", attack, "native", index, 1.5, success=won, l2=l2)
             main.perturb("good_init", attack, "noise", index, 0.0, success=False, crafted=won, l2=l2)
             main.perturb("good_init", attack, "matched", index, 2.0, success=won, l2=matched)
@@ -179,15 +199,20 @@ def save_flow(
             if index != 1:
                 main.another("good_init", attack, index, crafted=won)
         _iterations(main, index, bool(wins["jsma"][index]))
-        sources = [("trimmed", 1.4), ("vgg_like", 0.8), ("deep_conv", 0.8), ("ensemble", 1.0)]
+        sources = [("trimmed", 1.4), ("vgg_like", 0.8), ("deep_conv", 0.8), ("without_good_init", 1.0)]
         _passed(main, index, sources, transfer, rate)
+    _equalised(main)
+    main.equalise("good_init", "trimmed")
     paths.append(main.save(folder, estimators))
 
     for name in NETWORKS[1:]:
         network = _Builder(name, layers + (name == "deep_conv"), images, effect)
         for index in range(images):
             _own(network, index, "jsma", rate, 1.5)
-            _passed(network, index, [(n, 0.8) for n in NETWORKS if n != name] + [("ensemble", 1.0)], transfer, rate)
+            _passed(
+                network, index, [(n, 0.8) for n in NETWORKS if n != name] + [(f"without_{name}", 1.0)], transfer, rate
+            )
+        _equalised(network)
         paths.append(network.save(folder, estimators))
 
     trimmed = _Builder("trimmed", layers, images, effect)
@@ -195,8 +220,10 @@ def save_flow(
         _own(trimmed, index, "jsma", rate, 1.5)
         # Fewer than the other way round, where there is an effect.
         fools = trimmed.random.uniform() < (transfer * 0.1 if effect else transfer)
-        trimmed.perturb("good_init", "jsma", "native", index, 0.3, success=bool(fools), crafted=True, features=100)
-        trimmed.perturb("good_init", "jsma", "noise", index, 0.0, success=False, crafted=True, features=100)
+        about = {"success": bool(fools), "crafted": True, "features": features_of("good_init", index), "l2": 3.0}
+        trimmed.perturb("good_init", "jsma", "native", index, 0.3, **about)
+        trimmed.perturb("good_init", "jsma", "noise", index, 0.0, **about | {"success": False})
+    trimmed.equalise("trimmed", "good_init")
     paths.append(trimmed.save(folder, estimators))
 
     distilled = _Builder("distilled", layers, images, effect)
@@ -223,7 +250,7 @@ def save_flow(
 
 
 def _iterations(main: _Builder, index: int, won: bool) -> None:
-    steps = int(main.random.integers(6, 40))
+    steps = features_of("good_init", index) // 2
     about = {"l2": 3.0, "features": 2 * steps}
     main.perturb("good_init", "jsma", "noise", index, 0.0, success=False, crafted=won, **about)
     main.another("good_init", "jsma", index, crafted=won)
@@ -240,15 +267,27 @@ def _iterations(main: _Builder, index: int, won: bool) -> None:
 def _own(network: _Builder, index: int, attack: str, rate: float, strength: float) -> None:
     won = bool(network.random.uniform() < rate)
     for condition, size in (("native", strength), ("noise", 0.0)):
-        success = won and condition == "native"
-        network.perturb(network.name, attack, condition, index, size, success=success, crafted=won, l2=3.0, features=90)
+        about = {"success": won and condition == "native", "crafted": won, "l2": 3.0}
+        about["features"] = features_of(network.name, index)
+        network.perturb(network.name, attack, condition, index, size, **about)
+
+
+def _equalised(network: _Builder) -> None:
+    """Bring all that is compared in a network of the transfer to one size, pair by pair."""
+    others = [name for name in NETWORKS if name != network.name]
+    for other in others:
+        for beside in (network.name, f"without_{network.name}"):
+            network.equalise(other, beside)
 
 
 def _passed(network: _Builder, index: int, sources: list[tuple[str, float]], transfer: float, rate: float) -> None:
     for source, strength in sources:
-        joint = source == "ensemble" and network.effect > 0
-        fools = bool(network.random.uniform() < (rate if joint else transfer))
+        joint = source.startswith("without_") and network.effect > 0
+        # Where there is an effect, the examples of the network that is said to be isolated do not transfer.
+        often = rate if joint else 0.0 if source == "deep_conv" and network.effect > 0 else transfer
+        fools = bool(network.random.uniform() < often)
         # Transferable examples deviate further, where there is an effect.
         size = strength * (1.0 if fools else 0.4)
-        network.perturb(source, "jsma", "native", index, size, success=fools, crafted=True, l2=3.0, features=90)
-        network.perturb(source, "jsma", "noise", index, 0.0, success=False, crafted=True, l2=3.0, features=90)
+        about = {"l2": 3.0, "features": features_of(source, index)}
+        network.perturb(source, "jsma", "native", index, size, success=fools, crafted=True, **about)
+        network.perturb(source, "jsma", "noise", index, 0.0, success=False, crafted=True, **about)

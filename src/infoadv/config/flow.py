@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from infoadv.config.attacks import PlannedAttack
 from infoadv.config.errors import ConfigError, require_known
 from infoadv.config.models import Models, of_dataset
+from infoadv.numerics.sizes import equal_to
 
 #: What is measured of an attack on the network it was run on, by its role in the profiles.
 _OF_ATTACKS = ("native", "matched", "noise", "matched_noise", "class")
@@ -39,26 +40,44 @@ class Flow:
     def dataset(self) -> str:
         return self.values["dataset"]
 
+    @property
+    def networks(self) -> list[str]:
+        """The networks between which examples are passed on, none without ``transfer``."""
+        transfer = self.values.get("transfer", [])
+        return [self.values["model"], *transfer] if transfer else []
+
     def parts(self) -> dict[str, list[Part]]:
         """Return what is followed in each network, by its name."""
         values = self.values
         model, jsma, attacks = values["model"], values["jsma"], values["attacks"]
-        transfer, ensemble = values.get("transfer", []), values.get("ensemble")
+        ensembles = values.get("ensembles", {})
         result = {model: [Part(model, attack, _OF_ATTACKS) for attack in attacks] + [Part(model, jsma, _OF_JSMA)]}
         if "trimmed" in values:
             trimmed = values["trimmed"]
-            result[model].append(Part(trimmed, jsma, _BESIDE_NOISE))
-            result[trimmed] = [Part(trimmed, jsma, _BESIDE_NOISE), Part(model, jsma, _BESIDE_NOISE)]
+            result[model].append(Part(trimmed, jsma, (*_BESIDE_NOISE, equal_to(model))))
+            result[trimmed] = [
+                Part(trimmed, jsma, _BESIDE_NOISE),
+                Part(model, jsma, (*_BESIDE_NOISE, equal_to(trimmed))),
+            ]
         if "distilled" in values:
             distilled = values["distilled"]
             result[distilled["model"]] = [
                 Part(distilled["model"], distilled[kind], _BESIDE_NOISE) for kind in ("regular", "adaptive")
             ]
-        networks = [model, *transfer]
-        for network in networks if transfer else ():
-            own = [] if network == model else [Part(network, jsma, _BESIDE_NOISE)]
-            others = [other for other in (*networks, ensemble) if other not in (network, None)]
-            result.setdefault(network, []).extend([*own, *(Part(other, jsma, _BESIDE_NOISE) for other in others)])
+        for network in self.networks:
+            others = [other for other in self.networks if other != network]
+            joint = [ensembles[network]] if network in ensembles else []
+            # Both sides of each comparison at one size: own with others' examples, and the ensemble's with others'.
+            own = Part(network, jsma, (*_BESIDE_NOISE, *map(equal_to, others)))
+            if network == model:
+                own = replace(result[model][len(attacks)], conditions=(*_OF_JSMA, *map(equal_to, others)))
+                result[model][len(attacks)] = own
+            else:
+                result[network] = [own]
+            result[network] += [
+                *(Part(other, jsma, (*_BESIDE_NOISE, *map(equal_to, (network, *joint)))) for other in others),
+                *(Part(name, jsma, (*_BESIDE_NOISE, *map(equal_to, others))) for name in joint),
+            ]
         if "untrained" in values:
             result[values["untrained"]] = [Part(model, attack, _AT_BOTH_SIZES) for attack in attacks]
             result[values["untrained"]].append(Part(model, jsma, _BESIDE_NOISE))
@@ -105,8 +124,9 @@ def _check_names(section: Mapping[str, Any], models: Models, attacks: Mapping[st
     networks = of_dataset(models, dataset)
     distilled = section.get("distilled", {})
     for key, name in (
-        *((key, section.get(key)) for key in ("model", "trimmed", "ensemble", "untrained")),
+        *((key, section.get(key)) for key in ("model", "trimmed", "untrained")),
         *(("transfer", name) for name in section.get("transfer", ())),
+        *(("ensembles", name) for names in section.get("ensembles", {}).items() for name in names),
         *(("layers", name) for name in section["layers"]),
         ("distilled.model", distilled.get("model")),
     ):
@@ -144,22 +164,19 @@ def _check_attacks(section: Mapping[str, Any], attacks: Mapping[str, PlannedAtta
 def _check_roles(section: Mapping[str, Any], models: Models, attacks: Mapping[str, PlannedAttack]) -> None:
     """Refuse networks and attacks that are not what their role says: they would turn a control into none."""
     dataset, model, distilled = section["dataset"], section["model"], section.get("distilled")
-    if "ensemble" in section and "transfer" not in section:
-        raise ConfigError("flow.ensemble: goes with 'transfer'; name the other networks there.")
-    roles = [model, *section.get("transfer", ())]
-    roles += [section[key] for key in ("trimmed", "ensemble", "untrained") if key in section]
+    transferred = [model, *section["transfer"]] if "transfer" in section else []
+    isolated = section.get("isolated")
+    if isolated is not None and isolated not in transferred:
+        raise ConfigError(f"flow.isolated: {isolated!r} is none of the networks of 'transfer'; name one of them.")
+    roles = [model, *section.get("transfer", ()), *section.get("ensembles", {}).values()]
+    roles += [section[key] for key in ("trimmed", "untrained") if key in section]
     roles += [distilled["model"]] if distilled else []
     twice = sorted({name for name in roles if roles.count(name) > 1})
     if twice:
         raise ConfigError(f"flow: {twice[0]!r} has two roles; a network has one.")
+    if "ensembles" in section:
+        _check_ensembles(section["ensembles"], transferred, models, dataset)
     networks = {name: entry[dataset] for name, entry in models.items() if dataset in entry}
-    if "ensemble" in section:
-        members = set(networks[section["ensemble"]].get("members", ()))
-        wanted = {model, *section["transfer"]}
-        if members != wanted:
-            raise ConfigError(
-                f"flow.ensemble: {section['ensemble']!r} consists of {sorted(members)}; give it members: {sorted(wanted)}."
-            )
     if "untrained" in section:
         blank, full = networks[section["untrained"]], networks[model]
         same = all(blank.get(key) == full.get(key) for key in ("architecture", "factory", "options"))
@@ -185,4 +202,19 @@ def _check_roles(section: Mapping[str, Any], models: Models, attacks: Mapping[st
             raise ConfigError(
                 f"flow.distilled.adaptive: {distilled['adaptive']!r} must have outputs: softmax and temperature: "
                 f"{training['temperature']}, that of {distilled['model']!r}."
+            )
+
+
+def _check_ensembles(ensembles: Mapping[str, str], networks: list[str], models: Models, dataset: str) -> None:
+    """Refuse ensembles that hold the network that they are judged on, or not all the others."""
+    if len(networks) < 3:
+        raise ConfigError("flow.ensembles: goes with 'transfer'; name two other networks or more there.")
+    if set(ensembles) != set(networks):
+        raise ConfigError(f"flow.ensembles: needs one for each of {sorted(networks)}; it has {sorted(ensembles)}.")
+    for judged, name in ensembles.items():
+        members, wanted = set(models[name][dataset].get("members", ())), set(networks) - {judged}
+        if members != wanted:
+            raise ConfigError(
+                f"flow.ensembles.{judged}: {name!r} consists of {sorted(members)}; give it members: {sorted(wanted)}, "
+                "all networks but the one that it is judged on."
             )

@@ -1,7 +1,8 @@
 """Reads the flow artefacts that tables and figures share, and reduces profiles to numbers and curves.
 
 IIP, OIP and IOC, and with them the overall difference D, are a reconstruction: the paper that names them does not define
-them. An example whose attack did nothing (L2 of exactly 0) is in no curve and in no test; its share is told.
+them. An example whose attack did nothing (L2 of exactly 0) has a D of exactly 0. It is in no curve and in no test but those that
+say so; its share is told.
 """
 
 from __future__ import annotations
@@ -62,6 +63,11 @@ class Group:
     def of(self, images: Any) -> Group:
         """Return the inputs made from these images, by index in the test part."""
         return self.where(self.table["index"].isin(list(images)))
+
+    def joined(self, other: Group) -> Group:
+        """Return the inputs of both."""
+        table = pd.concat([self.table, other.table], ignore_index=True)
+        return Group(table, {name: np.concatenate([v, other.values[name]]) for name, v in self.values.items()})
 
     @property
     def moved(self) -> Group:
@@ -163,9 +169,17 @@ class Flow:
         found = [self.networks[n] for n in self.section.get("transfer") or [] if n in self.networks]
         return [self.main, *found] if found else []
 
+    def others(self, network: Network) -> list[str]:
+        """Return the names of the other networks of the transfer."""
+        return [other.name for other in self.transfer if other.name != network.name]
+
+    def ensemble(self, network: Network) -> str | None:
+        """Return the ensemble of the other networks, which has not seen this one; None without one."""
+        return (self.section.get("ensembles") or {}).get(network.name)
+
     def of_others(self, network: Network, estimator: str) -> Group:
         """Return JSMA's examples made on the other networks of the transfer that fool their source and moved."""
-        names = [other.name for other in self.transfer if other.name != network.name]
+        names = self.others(network)
         group = network.groups[estimator]
         table = group.table
         chosen = table["source"].isin(names) & (table["attack"] == self.jsma) & (table["condition"] == "native")
@@ -255,7 +269,8 @@ def _measured(group: Group, *, trained: bool) -> Group:
         own = group.values[profile]
         spread = spreads(own[right])
         found = deviations(own, own[origin], spread) if len(clean) else np.full(len(own), np.nan)
-        table[f"d_{profile}"] = np.where(known, found, np.nan)
+        # An image that was left as it was differs by nothing, and by rounding where it was measured in another batch.
+        table[f"d_{profile}"] = np.where(known, np.where(moved, found, 0.0), np.nan)
     return Group(table, group.values)
 
 

@@ -16,6 +16,7 @@ from infoadv.flow import conditions
 from infoadv.flow.conditions import Crafted
 from infoadv.flow.measuring import Network, attack_rows, clean_rows
 from infoadv.flow.recording import FlowError
+from infoadv.numerics.sizes import equal_to, equalled
 
 
 def run(
@@ -38,8 +39,8 @@ def run(
         Attack artefacts, on this network or others of the data set.
     specification
         ``studies``: a list of {source, attack, conditions}, one for each attack artefact (:mod:`infoadv.flow.conditions`);
-        ``matched``: the attack whose mean L2 the others are brought to, or None; and ``estimators``, ``evidence``, ``shifts``,
-        ``iterates``, ``probes`` and ``layers`` of the configuration.
+        ``matched``: the attack to whose L2 the others are brought image by image, or None; and ``estimators``, ``evidence``,
+        ``shifts``, ``iterates``, ``probes`` and ``layers`` of the configuration.
 
     Raises
     ------
@@ -63,13 +64,12 @@ def run(
             raise FlowError(f"{path}: {crafted.attack!r} on {crafted.source!r} is given twice; give each attack once.")
         attacks[crafted.source, crafted.attack] = crafted
     for study in specification["studies"]:
-        if (study["source"], study["attack"]) not in attacks:
-            raise FlowError(
-                f"{model_path}: the attack {study['attack']!r} on {study['source']!r} is not among the inputs."
-            )
+        for source in filter(None, (study["source"], *map(equalled, study["conditions"]))):
+            if (source, study["attack"]) not in attacks:
+                raise FlowError(f"{model_path}: the attack {study['attack']!r} on {source!r} is not among the inputs.")
         for condition in study["conditions"]:
-            if condition not in conditions.CONDITIONS:
-                known = ", ".join(conditions.CONDITIONS)
+            if condition not in conditions.CONDITIONS and not equalled(condition):
+                known = ", ".join((*conditions.CONDITIONS, equal_to("NETWORK")))
                 raise FlowError(
                     f"studies: there is no condition {condition!r} of {study['attack']!r}; choose of: {known}."
                 )
@@ -79,12 +79,10 @@ def run(
     frames = [clean_rows(network, index)]
     for number, study in enumerate(specification["studies"], 1):
         crafted = attacks[study["source"], study["attack"]]
-        matched = attacks.get((study["source"], specification["matched"]))
-        matched_l2 = None
-        if matched is not None:
-            matched_l2 = float(conditions.l2(matched.eight_bit, dataset.x_test[matched.index]).mean())
+        reference = attacks.get((study["source"], specification["matched"]))
+        others = {source: made for (source, attack), made in attacks.items() if attack == study["attack"]}
         wanted = study["conditions"]
-        frames += attack_rows(network, crafted, wanted, matched_l2, specification["iterates"], seed, progress)
+        frames += attack_rows(network, crafted, wanted, reference, others, specification["iterates"], seed, progress)
         progress.update(number, f"{study['attack']} on {study['source']}: {', '.join(wanted)}")
     layers = list(dict.fromkeys(frames[0]["layer_name"]))
     header = artifacts.provenance(

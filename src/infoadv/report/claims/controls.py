@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from infoadv.report import flow, statistics
-from infoadv.report.claims.outcomes import CONTROL, Comparison, Measure, Outcome, changed, rates
+from infoadv.report.claims.outcomes import CONTROL, Comparison, Measure, Outcome, rates, sized
 
 
 def against_noise(read: flow.Flow, network: flow.Network, attack: str) -> Measure:
@@ -21,7 +21,7 @@ def against_noise(read: flow.Flow, network: flow.Network, attack: str) -> Measur
         one, other, _ = flow.paired(won.deviation(profile), control.deviation(profile))
         found = statistics.paired(one, other, read.settings)
         told = rates(whole) if network.trained else ""
-        return Outcome(found, "Wilcoxon", told, changed(won.table, control.table), len(whole) - found.n)
+        return Outcome(found, "Wilcoxon", told, left_out=len(whole) - found.n, sizes=sized(won.table, control.table))
 
     return measure
 
@@ -40,7 +40,7 @@ def beside_noise(
             above = flow.above_noise(network, estimator, group, profile)
             values = above.groupby(group.table["index"]).mean().to_numpy(dtype=float)
             found = statistics.paired(values, np.zeros(len(values)), read.settings)
-            return Outcome(found, "Wilcoxon", rates(group), changed(group.table), len(values) - found.n)
+            return Outcome(found, "Wilcoxon", rates(group), left_out=len(values) - found.n, sizes=sized(group.table))
 
         return measure
 

@@ -19,7 +19,8 @@ STATEMENTS = {
     "Q4": "the full network's flow is easier to shift than the trimmed one's",
     "Q5a": "examples for a network deviate further in it than those for another",
     "Q5b": "transferable examples deviate further than non-transferable ones",
-    "Q5c": "the ensemble's examples transfer better than those of one other network",
+    "Q5c": "an ensemble's examples transfer better than those of one network",
+    "Q5d": "JSMA fails to generate transferable examples for deep_conv",
 }
 
 #: The columns of the table.
@@ -43,6 +44,7 @@ COLUMNS = (
     "left_out",
     "success",
     "features",
+    "l2",
     "verdict",
     "reason",
 )
@@ -55,13 +57,21 @@ NONE = statistics.Paired(0, *[float("nan")] * 5)
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """Mean number of changed features and mean L2 of each side, as they are written."""
+
+    features: str = ""
+    l2: str = ""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """The result of one test; ``reason`` says why there is none."""
 
     result: statistics.Paired = NONE
     test: str = ""
     success: str = ""
-    features: str = ""
+    sizes: Sizes = Sizes()
     left_out: int = 0
     null: float = 0.0
     reason: str = ""
@@ -123,7 +133,8 @@ def record(
         "n": result.n,
         "left_out": outcome.left_out,
         "success": outcome.success,
-        "features": outcome.features,
+        "features": outcome.sizes.features,
+        "l2": outcome.sizes.l2,
         "verdict": "",
         "reason": outcome.reason,
     }
@@ -152,9 +163,18 @@ def rates(*groups: flow.Group) -> str:
     return " / ".join(number(group.rate, 2) for group in groups)
 
 
-def changed(*tables: pd.DataFrame) -> str:
-    """Return the mean number of changed features of each side."""
-    return " / ".join(number(statistics.mean(table["features"].to_numpy(dtype=float)), 0) for table in tables)
+def sized(*tables: pd.DataFrame) -> Sizes:
+    """Return the sizes of the inputs of each side."""
+
+    def means(column: str, decimals: int) -> str:
+        return " / ".join(number(statistics.mean(table[column].to_numpy(dtype=float)), decimals) for table in tables)
+
+    return Sizes(means("features", 0), means("l2", 2))
+
+
+def whole_table(groups: Iterable[flow.Group]) -> pd.DataFrame:
+    """Return the rows of several groups."""
+    return pd.concat([group.table for group in groups])
 
 
 def pooled(groups: Sequence[flow.Group]) -> str:

@@ -1,4 +1,4 @@
-"""Profiles of adversarial examples by attack against clean inputs, at native size and at matched mean L2."""
+"""Profiles of adversarial examples by attack against clean inputs, at native size and at one L2 for each image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from infoadv.report.rendering import number
 from infoadv.report.rows import attack_of
 
 INPUTS = {"stage": "flow"}
-ABOUT = {"profiles_attacks": "information profiles by attack, at native size and at matched mean L2"}
+ABOUT = {"profiles_attacks": "information profiles by attack, at native size and at one L2 for each image"}
 
 
 def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:
@@ -26,7 +26,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     rows = [
         curves.Row("Native size", read.main, _curves(read, specification, "native", "noise")),
         curves.Row(
-            f"Mean L2 matched to that of {matched}",
+            f"L2 of each image matched to that of {matched}",
             read.main,
             _curves(read, specification, "matched", "matched_noise"),
         ),

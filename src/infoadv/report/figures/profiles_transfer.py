@@ -18,8 +18,8 @@ ABOUT = {"profiles_transfer": "information profiles of own, transferable and oth
 def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:
     """Return the figure from flow artefacts: a row for each inference network.
 
-    Own examples are those that fool the row's network; examples for another network or for the ensemble those that fool
-    what they were made for, whether or not they fool the row's network, and transferable if they do. A set without
+    Own examples are those that fool the row's network; examples for another network or for the ensemble of the others those
+    that fool what they were made for, whether or not they fool the row's network, and transferable if they do. A set without
     examples is named in the legend.
 
     Raises ``InfoadvError`` if no other networks are configured or none of their artefacts is given.
@@ -27,7 +27,6 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     read = flow.load(inputs, specification)
     if not read.transfer:
         raise InfoadvError("flow.transfer: not configured, or no flow artefact of these networks was given.")
-    ensemble = read.section.get("ensemble")
     rows = []
     for network in read.transfer:
         own = network.select(read.estimator, read.jsma)
@@ -39,8 +38,8 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
             curves.Curve("Other, transferable", other.where(fools), orange.color, "-", orange.marker, other.rate),
             curves.Curve("Other, not transferable", other.where(~fools), green.color, "--", green.marker),
         ]
-        if ensemble:
-            joint = network.select(read.estimator, read.jsma, source=str(ensemble)).made
-            found.append(curves.Curve("Ensemble", joint, pink.color, "-", pink.marker, joint.rate))
+        if (ensemble := read.ensemble(network)) is not None:
+            joint = network.select(read.estimator, read.jsma, source=ensemble).made
+            found.append(curves.Curve("Ensemble of the others", joint, pink.color, "-", pink.marker, joint.rate))
         rows.append(curves.Row(network.name, network, [curves.clean(network, read, found), *found]))
     return curves.stack(rows, read)

@@ -25,10 +25,12 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
 
 _NOTE = (
     "Supported: all deciding tests of a claim have an interval above the null value and a p value below "
-    f"{statistics.ALPHA:g} after Holm's correction over all of them; not testable: fewer than {statistics.MINIMUM} images, "
-    "or the networks are not there. D: overall difference of a profile from the clean image's, in clean spreads; profiles and D "
-    "are a reconstruction. Values against a control are differences. Where two success rates or numbers of changed "
-    "features stand, the second is the control's. Left out: attacked images on which an attack failed or that miss one side."
+    f"{statistics.ALPHA:g} after Holm's correction over all of them, which is the p printed; not testable: fewer than "
+    f"{statistics.MINIMUM} images, or the networks are not there. D: overall difference of a profile from the clean image's, in "
+    "clean spreads; profiles and D are a reconstruction. Values against a control are differences, but shares and accuracies "
+    "against a number are themselves. Where two success rates, numbers of changed features or L2 stand, the second is the "
+    "control's. As many features: the longer example of an image is cut to as many changed features as the shorter one. Left "
+    "out: attacked images on which an attack failed, that miss one side, or that have not one size on all."
 )
 _NOTE_D = (
     "Comparisons of D for every profile and estimator, and controls: mean difference (mean correlation where the row says "
@@ -51,7 +53,7 @@ def _p(value: float) -> str:
 
 def _verdicts(frame: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[list[Cell]]]]]:
     """Return the head of the table of deciding tests, and its rows by claim; a claim's title tells the verdict."""
-    header = ["Statistic", "Against", "Value [interval]", "p", "n", "Success", "Features"]
+    header = ["Statistic", "Against", "Value [interval]", "p (Holm)", "n", "Success", "Features", "L2"]
     sections = []
     for question, part in frame[frame["role"] == DECIDING].groupby("question", sort=False):
         lines = []
@@ -66,6 +68,7 @@ def _verdicts(frame: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[list
                     Cell(f"{row['n']}{left_out}"),
                     Cell(row["success"] or number(float("nan"), 2)),
                     Cell(row["features"] or number(float("nan"), 2)),
+                    Cell(row["l2"] or number(float("nan"), 2)),
                 ]
             )
         first = part.iloc[0]
@@ -89,7 +92,7 @@ def _of_deviation(frame: pd.DataFrame) -> pd.Series:
 def _deviations(frame: pd.DataFrame, read: flow.Flow) -> tuple[list[str], list[tuple[str, list[list[Cell]]]]]:
     """Return the comparisons of D by question and statistic, a column for each profile and estimator."""
     controls = read.estimators[1:]
-    header = ["Against", "n", "Features", "OIP", "IIP", "IOC", *(f"OIP, {name}" for name in controls)]
+    header = ["Against", "n", "Features", "L2", "OIP", "IIP", "IOC", *(f"OIP, {name}" for name in controls)]
     wanted = [(read.estimator, name) for name in ("OIP", "IIP", "IOC")] + [(name, "OIP") for name in controls]
     sections: dict[str, list[list[Cell]]] = {}
     per_profile = frame[_of_deviation(frame) & frame["value"].notna()]
@@ -97,14 +100,26 @@ def _deviations(frame: pd.DataFrame, read: flow.Flow) -> tuple[list[str], list[t
         found = {(row["estimator"], row["profile"]): row for row in part.to_dict("records")}
         cells = [_interval(found[key], marked=True) if key in found else Cell(number(np.nan, 2)) for key in wanted]
         first = max(found.values(), key=lambda row: row["n"])
-        about = [Cell(str(control)), Cell(str(first["n"])), Cell(first["features"] or number(np.nan, 0))]
+        sizes = (Cell(first[name] or number(np.nan, 0)) for name in ("features", "l2"))
+        about = [Cell(str(control)), Cell(str(first["n"])), *sizes]
         sections.setdefault(f"{question}, {statistic}", []).append([*about, *cells])
     return header, list(sections.items())
 
 
 def _rest(frame: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[list[Cell]]]]]:
-    """Return what is neither deciding nor a comparison of D: other profiles of Q2, single networks of Q5c."""
-    header = ["Statistic", "Against", "Profiles", "Estimator", "Value [interval]", "p", "n", "Success"]
+    """Return what is neither deciding nor a comparison of D: other profiles of Q2, rates of Q4 and Q5."""
+    header = [
+        "Statistic",
+        "Against",
+        "Profiles",
+        "Estimator",
+        "Value [interval]",
+        "p (Holm)",
+        "n",
+        "Success",
+        "Features",
+        "L2",
+    ]
     part = frame[(frame["role"] != DECIDING) & ~_of_deviation(frame)]
     sections: dict[str, list[list[Cell]]] = {}
     for row in part[part["value"].notna()].to_dict("records"):
@@ -113,7 +128,7 @@ def _rest(frame: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[list[Cel
             _interval(row, marked=False),
             Cell(_p(row["p_holm"])),
             Cell(str(row["n"])),
-            Cell(row["success"] or number(float("nan"), 2)),
+            *(Cell(row[key] or number(float("nan"), 2)) for key in ("success", "features", "l2")),
         ]
         sections.setdefault(row["question"], []).append(line)
     return header, list(sections.items())
@@ -144,5 +159,5 @@ def _parts(frame: pd.DataFrame, read: flow.Flow) -> list[tuple[str, str, int, tu
     return [
         ("", _NOTE, 2, _verdicts(frame)),
         ("Comparisons of D and controls", note, 1, _deviations(frame, read)),
-        ("Other rows", "Rows that decide nothing.", 4, _rest(frame)),
+        ("Other rows", "Rows that decide nothing; their p values are corrected among themselves.", 4, _rest(frame)),
     ]
