@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,24 +21,61 @@ _TINY = 1e-12
 _FIRST_SHARE, _LAST_SHARE = 0.1, 0.01
 
 
+class Whitening(Protocol):
+    """An invertible linear map T of each image's perturbations, in whose image z = T delta the objective is a plain L2.
+
+    For an objective delta^T W delta that is T^T T = W. All three take and return (N, C, H, W).
+    """
+
+    def whiten(self, delta: Tensor) -> Tensor:
+        """Return T delta."""
+
+    def unwhiten(self, whitened: Tensor) -> Tensor:
+        """Return T^-1 z."""
+
+    def pull_back(self, gradient: Tensor) -> Tensor:
+        """Return T^-T g: the gradient with respect to z, from the one with respect to delta."""
+
+
+@dataclass(frozen=True)
+class Diagonal:
+    """The whitening of a weighted L2 norm: each value of delta times its ``root`` (N, C, H, W)."""
+
+    root: Tensor
+
+    @classmethod
+    def of(cls, weights: Tensor) -> Diagonal:
+        """Return the whitening of sum_p W_p delta_p^2, with ``weights`` (N, C, H, W) scaled to a mean of 1 in each image."""
+        return cls((weights / weights.mean((1, 2, 3), keepdim=True)).sqrt())
+
+    def whiten(self, delta: Tensor) -> Tensor:
+        return delta * self.root
+
+    def unwhiten(self, whitened: Tensor) -> Tensor:
+        return whitened / self.root
+
+    def pull_back(self, gradient: Tensor) -> Tensor:
+        return gradient / self.root
+
+
 def decoupled(
     model: nn.Module,
     clean: Tensor,
     labels: Tensor,
     targets: Tensor | None,
     information: Information,
-    root: Tensor,
+    whitening: Whitening,
     *,
     steps: int,
     confidence: float,
     epsilon: float,
     quantize: bool,
 ) -> tuple[Tracker, Trace]:
-    """Decoupled direction and norm (Rony et al. 2019) in whitened coordinates z = delta ``root``.
+    """Decoupled direction and norm (Rony et al. 2019) in whitened coordinates z = T delta.
 
     Every step moves z along the normalised gradient, sets its norm, a little smaller where the last image was adversarial
-    and a little larger where not, and returns to the box. ``information`` ranks the iterates; ``root`` (N, C, H, W), square
-    roots of weights of mean square 1, makes it a plain L2 near the clean image.
+    and a little larger where not, and returns to the box. ``information`` ranks the iterates; ``whitening``, on a scale at
+    which z is about as long as delta, makes it a plain L2 near the clean image.
     """
     best, trace = Tracker(clean), Trace(steps)
     low, high = (clean - epsilon).clamp_min(0), (clean + epsilon).clamp_max(1)
@@ -46,7 +85,7 @@ def decoupled(
     z = torch.zeros_like(clean)
     norm = torch.zeros(len(clean), device=clean.device)
     for step in range(steps):
-        perturbed = torch.minimum(torch.maximum(clean + z / root, low), high)
+        perturbed = torch.minimum(torch.maximum(clean + whitening.unwhiten(z), low), high)
         # The gradient is taken at the rounded image, as if rounding were the identity.
         seen = (on_levels(perturbed) if quantize else perturbed).detach().requires_grad_(True)
         logits = model(seen)
@@ -58,15 +97,15 @@ def decoupled(
             trace.add(step, margins, kept, lambda: projection_information(clean, seen.detach()))  # noqa: B023
             # A pixel at the edge of its range cannot follow: leaving it in the norm would shorten the others.
             blocked = ((perturbed <= low) & (gradient < 0)) | ((perturbed >= high) & (gradient > 0))
-            direction = torch.where(blocked, 0.0, gradient / root)
+            direction = whitening.pull_back(torch.where(blocked, 0.0, gradient))
             direction = direction / batch_view(direction.flatten(1).norm(dim=1) + _TINY, direction)
             if step == 0:
-                norm = _first_norm(margins, gradient / root, confidence)
+                norm = _first_norm(margins, whitening.pull_back(gradient), confidence)
             else:
                 share = _FIRST_SHARE * (_LAST_SHARE / _FIRST_SHARE) ** (step / steps)
                 norm = norm * torch.where(success, 1 - share, 1 + share)
             size = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps))
-            z = (perturbed - clean) * root + batch_view(size * norm, direction) * direction
+            z = whitening.whiten(perturbed - clean) + batch_view(size * norm, direction) * direction
             z = z * batch_view(norm / (z.flatten(1).norm(dim=1) + _TINY), z)
     return best, trace
 

@@ -18,7 +18,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from infoadv.attacks.contract import AttackError, AttackResult, places
-from infoadv.attacks.decoupled import decoupled
+from infoadv.attacks.decoupled import Diagonal, decoupled
 from infoadv.attacks.penalised import Penalty, penalised
 from infoadv.attacks.searches import Information
 from infoadv.information.masking import masking_weights, perturbation_information
@@ -88,14 +88,13 @@ def _closed_form(
             raise AttackError(
                 "search: decoupled needs colour: rgb (the weights of opponent axes are not diagonal in RGB)."
             )
-        root = (weights / weights.mean((1, 2, 3), keepdim=True)).sqrt()
         best, trace = decoupled(
             model,
             images,
             labels,
             targets,
             information,
-            root,
+            Diagonal.of(weights),
             steps=penalty.steps,
             confidence=confidence,
             epsilon=epsilon,
