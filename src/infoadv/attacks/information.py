@@ -79,6 +79,7 @@ def _closed_form(
     confidence: float,
     epsilon: float,
     quantize: bool,
+    classes: int,
     indices: Tensor | None,
     seed: int,
 ) -> AttackResult:
@@ -99,6 +100,7 @@ def _closed_form(
             confidence=confidence,
             epsilon=epsilon,
             quantize=quantize,
+            classes=classes,
         )
     else:
         best, trace = penalised(
@@ -130,6 +132,7 @@ def masking(
     confidence: float = 0.0,
     epsilon: float = 1.0,
     quantize: bool = True,
+    classes: int = 1,
     exponent: float = 1.0,
     colour: Literal["rgb", "opponent"] = "rgb",
     search_steps: int = 5,
@@ -164,6 +167,8 @@ def masking(
         Margin to be reached, in logits; radius of the L-infinity ball, 1 for none.
     quantize
         decoupled: iterates are judged after rounding to 8 bits.
+    classes
+        decoupled, untargeted: number of nearest classes that are searched one by one, each with ``steps``, for the best.
     exponent, colour
         decoupled: power of the weights of a step. Windows in each channel, or in luminance and chrominance.
     search_steps, initial_c, alpha, optimizer, learning_rate
@@ -195,6 +200,7 @@ def masking(
         confidence=confidence,
         epsilon=epsilon,
         quantize=quantize,
+        classes=classes,
         indices=indices,
         seed=seed,
     )
@@ -213,6 +219,7 @@ def projection(
     confidence: float = 0.0,
     epsilon: float = 1.0,
     quantize: bool = True,
+    classes: int = 1,
     search_steps: int = 5,
     initial_c: float = 1.0,
     alpha: float = 1.0,
@@ -239,6 +246,7 @@ def projection(
         confidence=confidence,
         epsilon=epsilon,
         quantize=quantize,
+        classes=classes,
         indices=indices,
         seed=seed,
     )
@@ -261,6 +269,7 @@ def weighted_l2(
     confidence: float = 0.0,
     epsilon: float = 1.0,
     quantize: bool = True,
+    classes: int = 1,
     search_steps: int = 5,
     initial_c: float = 1.0,
     alpha: float = 1.0,
@@ -289,6 +298,7 @@ def weighted_l2(
         confidence=confidence,
         epsilon=epsilon,
         quantize=quantize,
+        classes=classes,
         indices=indices,
         seed=seed,
     )

@@ -52,6 +52,7 @@ def observer(
     confidence: float = 0.0,
     epsilon: float = 1.0,
     quantize: bool = True,
+    classes: int = 1,
 ) -> AttackResult:
     """Minimise the information that an observer's view of x' carries about delta, under the decoupled search.
 
@@ -74,7 +75,7 @@ def observer(
     sensitivity, pixels_per_degree
         Power of the contrast sensitivity to luminance, and how large the image is seen. By default, as a figure on a desk:
         enlarged to 256 pixels, at most 8 times, at 60 pixels per degree.
-    steps, confidence, epsilon, quantize
+    steps, confidence, epsilon, quantize, classes
         As in :func:`infoadv.attacks.information.masking`.
 
     Returns
@@ -96,5 +97,6 @@ def observer(
         confidence=confidence,
         epsilon=epsilon,
         quantize=quantize,
+        classes=classes,
     )
     return AttackResult(best.best(), best.first_success, trace.tensors())
