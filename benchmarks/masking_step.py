@@ -1,4 +1,4 @@
-"""One step of ``masking`` (decoupled) against the model's bare forward and backward pass: 100 images, residual network."""
+"""A step of ``masking`` (decoupled) or ``observer`` against the model's bare passes: 100 images, residual network."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import torch
 from common import random_images, random_target, ratio, set_up
 
 from infoadv.attacks import margin
-from infoadv.attacks.information import masking
+from infoadv.registry import plugins
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--attack", choices=["masking", "observer"], default="masking", help="(default masking)")
     parser.add_argument("--images", type=int, default=100, help="batch (default 100)")
     parser.add_argument("--steps", type=int, default=6, help="steps timed together (default 6)")
     parser.add_argument("--repeats", type=int, default=5, help="times both are run (default 5)")
@@ -23,8 +24,10 @@ def main() -> None:
     images = random_images(arguments.images, shape)
     labels = model(images).argmax(1)
 
+    method = plugins.load("attacks", arguments.attack)
+
     def attack() -> None:
-        masking(
+        method(
             model,
             images,
             labels,
@@ -39,7 +42,9 @@ def main() -> None:
             torch.autograd.grad(margin(model(seen), labels).sum(), seen)
 
     times, step, passes = ratio(attack, bare, arguments.repeats)
-    print(f"masking step {step / arguments.steps:.3f} s, forward and backward {passes / arguments.steps:.3f} s")
+    print(
+        f"{arguments.attack} step {step / arguments.steps:.3f} s, forward and backward {passes / arguments.steps:.3f} s"
+    )
     print(f"ratio {times:.2f}")
 
 

@@ -15,6 +15,7 @@ QUICK = {
     "masking decoupled": {"estimator": "masking", "search": "decoupled", "steps": 60},
     "masking binary": {"estimator": "masking", "search": "binary", "steps": 60, "search_steps": 3},
     "weighted decoupled": {"estimator": "weighted_l2", "search": "decoupled", "steps": 60},
+    "observer": {"estimator": "observer", "steps": 60},
     "projection primal-dual": {"estimator": "projection", "search": "primal_dual", "steps": 150},
     "mine binary": {"estimator": "mine", "steps": 60, "search_steps": 3, "samples": 64, "hidden": 8},
     "mine conv": {"estimator": "mine", "batch": "conv", "steps": 80, "search_steps": 3},
@@ -67,7 +68,7 @@ def test_every_estimator_and_search_succeeds_inside_the_box(name, channels):
     assert (result.first_success >= 0).all()
     assert result.adversarial.min() >= 0
     assert result.adversarial.max() <= 1
-    chosen = {"search": "binary"} | QUICK[name]
+    chosen = {"search": "decoupled" if name == "observer" else "binary"} | QUICK[name]
     rounds = chosen["search_steps"] if chosen["search"] == "binary" else 1
     assert (counting.forwards == rounds * chosen["steps"]).all()
     assert (counting.backwards == rounds * chosen["steps"]).all()
@@ -95,6 +96,37 @@ def test_decoupled_search_reaches_the_optimal_l2_of_a_linear_model(options, coun
     distance = (result.adversarial - problem.images).flatten(1).norm(dim=1)
     assert (margin(problem.model(result.adversarial), problem.labels, targets) > 0).all()
     assert (distance / optimum).max() < 1.25
+
+
+@pytest.mark.parametrize("estimator", ["masking", "projection", "weighted_l2", "observer"])
+def test_several_classes_find_the_near_one_behind_a_far_one_with_the_larger_logit(estimator):
+    # Class 1 has the larger logit, by which an untargeted search goes, but so flat a one that class 2 is ten times nearer.
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    draws = torch.Generator().manual_seed(1)
+    model[1].weight.data = torch.stack(
+        [torch.zeros(64), torch.randn(64, generator=draws), 40 * torch.randn(64, generator=draws)]
+    )
+    images = torch.full((3, 1, 8, 8), 0.5)
+    with torch.no_grad():
+        model[1].bias.data = torch.tensor([0.0, -5.0, -20.0]) - model[1].weight @ images[0].flatten()
+    model.requires_grad_(False)
+    labels = torch.zeros(3, dtype=torch.int64)
+    distances = {}
+    for classes in (1, 2, 5):
+        counting = CountingModel(model, 3)
+        result = run(counting, images, labels, estimator=estimator, steps=60, classes=classes, quantize=False)
+        assert (counting.forwards == 60 * classes).all()
+        assert (counting.backwards == 60 * classes).all()
+        assert (margin(model(result.adversarial), labels) > 0).all()
+        assert len(result.trace["step"]) <= 100
+        distances[classes] = (result.adversarial - images).flatten(1).norm(dim=1)
+    assert (distances[2] < 0.75 * distances[1]).all()
+    assert torch.equal(distances[5], distances[2])
+    # A target is a class already.
+    aimed = {"estimator": estimator, "steps": 20, "targets": torch.full((3,), 2)}
+    assert torch.equal(
+        run(model, images, labels, **aimed, classes=2).adversarial, run(model, images, labels, **aimed).adversarial
+    )
 
 
 def test_masking_reaches_the_optimum_in_its_own_coordinates():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,26 +21,108 @@ _TINY = 1e-12
 _FIRST_SHARE, _LAST_SHARE = 0.1, 0.01
 
 
+class Whitening(Protocol):
+    """An invertible linear map T of each image's perturbations, in whose image z = T delta the objective is a plain L2.
+
+    For an objective delta^T W delta that is T^T T = W. All three take and return (N, C, H, W).
+    """
+
+    def whiten(self, delta: Tensor) -> Tensor:
+        """Return T delta."""
+
+    def unwhiten(self, whitened: Tensor) -> Tensor:
+        """Return T^-1 z."""
+
+    def pull_back(self, gradient: Tensor) -> Tensor:
+        """Return T^-T g: the gradient with respect to z, from the one with respect to delta."""
+
+
+@dataclass(frozen=True)
+class Diagonal:
+    """The whitening of a weighted L2 norm: each value of delta times its ``root`` (N, C, H, W)."""
+
+    root: Tensor
+
+    @classmethod
+    def of(cls, weights: Tensor) -> Diagonal:
+        """Return the whitening of sum_p W_p delta_p^2, with ``weights`` (N, C, H, W) scaled to a mean of 1 in each image."""
+        return cls((weights / weights.mean((1, 2, 3), keepdim=True)).sqrt())
+
+    def whiten(self, delta: Tensor) -> Tensor:
+        return delta * self.root
+
+    def unwhiten(self, whitened: Tensor) -> Tensor:
+        return whitened / self.root
+
+    def pull_back(self, gradient: Tensor) -> Tensor:
+        return gradient / self.root
+
+
 def decoupled(
     model: nn.Module,
     clean: Tensor,
     labels: Tensor,
     targets: Tensor | None,
     information: Information,
-    root: Tensor,
+    whitening: Whitening,
     *,
     steps: int,
     confidence: float,
     epsilon: float,
     quantize: bool,
+    classes: int = 1,
 ) -> tuple[Tracker, Trace]:
-    """Decoupled direction and norm (Rony et al. 2019) in whitened coordinates z = delta ``root``.
+    """Decoupled direction and norm (Rony et al. 2019) in whitened coordinates z = T delta.
 
     Every step moves z along the normalised gradient, sets its norm, a little smaller where the last image was adversarial
-    and a little larger where not, and returns to the box. ``information`` ranks the iterates; ``root`` (N, C, H, W), square
-    roots of weights of mean square 1, makes it a plain L2 near the clean image.
+    and a little larger where not, and returns to the box. ``information`` ranks the iterates; ``whitening``, on a scale at
+    which z is about as long as delta, makes it a plain L2 near the clean image.
+
+    ``classes`` above 1, of an untargeted attack, makes that many searches of ``steps`` each, one towards each of the classes
+    with the largest other logits at the clean image. The best iterate of all is kept, whatever class it is taken for.
     """
-    best, trace = Tracker(clean), Trace(steps)
+    if classes == 1 or targets is not None:
+        ranks: list[int | None] = [None]
+    else:
+        ranks = list(range(classes))
+    best, trace = Tracker(clean), Trace(steps * len(ranks))
+    for number, rank in enumerate(ranks):
+        _search(
+            model,
+            clean,
+            labels,
+            targets,
+            information,
+            whitening,
+            best,
+            trace,
+            rank,
+            range(number * steps, (number + 1) * steps),
+            confidence=confidence,
+            epsilon=epsilon,
+            quantize=quantize,
+        )
+    return best, trace
+
+
+def _search(
+    model: nn.Module,
+    clean: Tensor,
+    labels: Tensor,
+    targets: Tensor | None,
+    information: Information,
+    whitening: Whitening,
+    best: Tracker,
+    trace: Trace,
+    rank: int | None,
+    numbers: range,
+    *,
+    confidence: float,
+    epsilon: float,
+    quantize: bool,
+) -> None:
+    """Search once, in steps that have these ``numbers``; ``rank`` counts the other classes by their logit, None for any."""
+    steps = len(numbers)
     low, high = (clean - epsilon).clamp_min(0), (clean + epsilon).clamp_max(1)
     if quantize:
         # Rounding must not leave the ball: its edges are moved in to whole levels.
@@ -46,32 +130,43 @@ def decoupled(
     z = torch.zeros_like(clean)
     norm = torch.zeros(len(clean), device=clean.device)
     for step in range(steps):
-        perturbed = torch.minimum(torch.maximum(clean + z / root, low), high)
+        perturbed = torch.minimum(torch.maximum(clean + whitening.unwhiten(z), low), high)
         # The gradient is taken at the rounded image, as if rounding were the identity.
         seen = (on_levels(perturbed) if quantize else perturbed).detach().requires_grad_(True)
         logits = model(seen)
         margins = margin(logits, labels, targets)
-        (gradient,) = torch.autograd.grad(smooth_margin(logits, labels, targets).sum(), seen)
+        if rank is None:
+            ascended = smooth_margin(logits, labels, targets)
+        else:
+            if step == 0:
+                aim = _other_class(logits.detach(), labels, rank)
+            ascended = (logits.gather(1, aim[:, None]) - logits.gather(1, labels[:, None])).squeeze(1)
+        (gradient,) = torch.autograd.grad(ascended.sum(), seen)
         with torch.no_grad():
             kept = information(seen.detach())
-            success = take_over(best, seen.detach(), kept, margins.detach(), confidence, step)
-            trace.add(step, margins, kept, lambda: projection_information(clean, seen.detach()))  # noqa: B023
+            success = take_over(best, seen.detach(), kept, margins.detach(), confidence, numbers[step])
+            trace.add(numbers[step], margins, kept, lambda: projection_information(clean, seen.detach()))  # noqa: B023
             # A pixel at the edge of its range cannot follow: leaving it in the norm would shorten the others.
             blocked = ((perturbed <= low) & (gradient < 0)) | ((perturbed >= high) & (gradient > 0))
-            direction = torch.where(blocked, 0.0, gradient / root)
+            direction = whitening.pull_back(torch.where(blocked, 0.0, gradient))
             direction = direction / batch_view(direction.flatten(1).norm(dim=1) + _TINY, direction)
             if step == 0:
-                norm = _first_norm(margins, gradient / root, confidence)
+                norm = _first_norm(margins, whitening.pull_back(gradient), confidence)
             else:
                 share = _FIRST_SHARE * (_LAST_SHARE / _FIRST_SHARE) ** (step / steps)
                 norm = norm * torch.where(success, 1 - share, 1 + share)
             size = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps))
-            z = (perturbed - clean) * root + batch_view(size * norm, direction) * direction
+            z = whitening.whiten(perturbed - clean) + batch_view(size * norm, direction) * direction
             z = z * batch_view(norm / (z.flatten(1).norm(dim=1) + _TINY), z)
-    return best, trace
 
 
 def _first_norm(margins: Tensor, gradient: Tensor, confidence: float) -> Tensor:
     """Return (N,) the norm at which a linear model of the loss would cross the boundary, as the first guess."""
     slope = gradient.flatten(1).norm(dim=1)
     return ((confidence - margins).clamp_min(1e-2) / (slope + _TINY)).clamp(0.05, 2.0)
+
+
+def _other_class(logits: Tensor, labels: Tensor, rank: int) -> Tensor:
+    """Return (N,) the class with the largest logit but the label (``rank`` 0), the next, ...; the last where there are fewer."""
+    others = logits.scatter(1, labels[:, None], -torch.inf).sort(dim=1, descending=True, stable=True).indices
+    return others[:, min(rank, logits.shape[1] - 2)]

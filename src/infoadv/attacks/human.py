@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from infoadv.attacks import AttackResult, batch_view, margin
-from infoadv.attacks.decoupled import decoupled
+from infoadv.attacks.decoupled import Diagonal, decoupled
 from infoadv.metrics.human import jod_of
 from infoadv.numerics.margins import smooth_margin
 from infoadv.numerics.pixels import on_levels
@@ -119,7 +119,7 @@ def jod_descent(
         labels,
         targets,
         lambda perturbed: -(perturbed - images).flatten(1).norm(dim=1),
-        torch.ones_like(images),
+        Diagonal(torch.ones_like(images)),
         steps=start,
         confidence=confidence,
         epsilon=1.0,

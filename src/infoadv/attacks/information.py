@@ -18,7 +18,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from infoadv.attacks.contract import AttackError, AttackResult, places
-from infoadv.attacks.decoupled import decoupled
+from infoadv.attacks.decoupled import Diagonal, decoupled
 from infoadv.attacks.penalised import Penalty, penalised
 from infoadv.attacks.searches import Information
 from infoadv.information.masking import masking_weights, perturbation_information
@@ -79,6 +79,7 @@ def _closed_form(
     confidence: float,
     epsilon: float,
     quantize: bool,
+    classes: int,
     indices: Tensor | None,
     seed: int,
 ) -> AttackResult:
@@ -88,18 +89,18 @@ def _closed_form(
             raise AttackError(
                 "search: decoupled needs colour: rgb (the weights of opponent axes are not diagonal in RGB)."
             )
-        root = (weights / weights.mean((1, 2, 3), keepdim=True)).sqrt()
         best, trace = decoupled(
             model,
             images,
             labels,
             targets,
             information,
-            root,
+            Diagonal.of(weights),
             steps=penalty.steps,
             confidence=confidence,
             epsilon=epsilon,
             quantize=quantize,
+            classes=classes,
         )
     else:
         best, trace = penalised(
@@ -131,6 +132,7 @@ def masking(
     confidence: float = 0.0,
     epsilon: float = 1.0,
     quantize: bool = True,
+    classes: int = 1,
     exponent: float = 1.0,
     colour: Literal["rgb", "opponent"] = "rgb",
     search_steps: int = 5,
@@ -165,6 +167,8 @@ def masking(
         Margin to be reached, in logits; radius of the L-infinity ball, 1 for none.
     quantize
         decoupled: iterates are judged after rounding to 8 bits.
+    classes
+        decoupled, untargeted: number of nearest classes that are searched one by one, each with ``steps``, for the best.
     exponent, colour
         decoupled: power of the weights of a step. Windows in each channel, or in luminance and chrominance.
     search_steps, initial_c, alpha, optimizer, learning_rate
@@ -196,6 +200,7 @@ def masking(
         confidence=confidence,
         epsilon=epsilon,
         quantize=quantize,
+        classes=classes,
         indices=indices,
         seed=seed,
     )
@@ -214,6 +219,7 @@ def projection(
     confidence: float = 0.0,
     epsilon: float = 1.0,
     quantize: bool = True,
+    classes: int = 1,
     search_steps: int = 5,
     initial_c: float = 1.0,
     alpha: float = 1.0,
@@ -240,6 +246,7 @@ def projection(
         confidence=confidence,
         epsilon=epsilon,
         quantize=quantize,
+        classes=classes,
         indices=indices,
         seed=seed,
     )
@@ -262,6 +269,7 @@ def weighted_l2(
     confidence: float = 0.0,
     epsilon: float = 1.0,
     quantize: bool = True,
+    classes: int = 1,
     search_steps: int = 5,
     initial_c: float = 1.0,
     alpha: float = 1.0,
@@ -290,6 +298,7 @@ def weighted_l2(
         confidence=confidence,
         epsilon=epsilon,
         quantize=quantize,
+        classes=classes,
         indices=indices,
         seed=seed,
     )

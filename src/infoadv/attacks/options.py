@@ -6,6 +6,11 @@ SHARED = {
         "description": "one image becomes a batch by random projections, or by the maps of the first convolution"
     },
     "binary_search_steps": {"minimum": 1, "description": "constants c tried per image"},
+    "classes": {
+        "minimum": 1,
+        "maximum": 1000,
+        "description": "decoupled, untargeted: nearest classes searched one by one, at so many times the cost; the best is kept",
+    },
     "clip": {"exclusiveMinimum": 0, "description": "clip of T inside the logarithm (SMILE)"},
     "confidence": {"minimum": 0, "description": "kappa: margin to be reached, in logits"},
     "critic_learning_rate": {"exclusiveMinimum": 0, "description": "of the critic"},

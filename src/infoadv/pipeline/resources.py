@@ -47,7 +47,7 @@ IMAGE = 0.05
 DATA = 15
 
 #: Options whose product is the number of passes, and that number where none of them is given: JSMA took 11 to 330.
-_PASSES = ("steps", "search_steps", "binary_search_steps", "trials", "candidates")
+_PASSES = ("steps", "search_steps", "binary_search_steps", "trials", "candidates", "classes")
 _UNKNOWN = 1000
 
 
@@ -68,6 +68,8 @@ def passes(options: Mapping[str, Any]) -> int:
         idle.add("trials")
     if options.get("search") in ("decoupled", "primal_dual"):
         idle.add("search_steps")
+    elif "search" in options:
+        idle.add("classes")
     given = [name for name in _PASSES if name in options]
     return math.prod(options[name] for name in given if name not in idle) if given else _UNKNOWN
 

@@ -1,0 +1,89 @@
+"""How `observer` was tuned, and what the option `classes` gains: attacks on tuning images alone.
+
+The images are correctly classified ones from place 5,000 of the seeded order on (docs/judges.md), and the networks are to be of
+training seed 2. Printed for each attack are the success, the means of metrics after rounding to 8 bits, and beside each metric
+the sign of the median difference from the closed form (plain L2) under the same search with p of Wilcoxon's signed-rank test,
+uncorrected.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+import torch
+from common import set_up
+from scipy.stats import wilcoxon
+
+import infoadv
+from infoadv import data, models
+from infoadv.numerics.pixels import to_images
+
+#: First place of the tuning images in the seeded order of a test part.
+FIRST = 5000
+#: Metrics, and the sign that makes more of them better. The last are judges.
+METRICS = {
+    "l2": -1, "perturbation_information": -1, "ssim": 1, "haarpsi": 1, "gmsd": -1, "ciede2000": -1,
+    "jod": 1, "flip": -1, "mdsi": -1, "fsim": 1, "dss": 1,
+}  # fmt: skip
+
+#: What is tried: method and options.
+TRIED: dict[str, tuple[str, dict[str, Any]]] = {
+    "closed form": ("projection", {}),
+    "masking": ("masking", {}),
+    "masking, s_n 0.2": ("masking", {"noise": 0.2}),
+    "inverse deviation": ("weighted_l2", {}),
+    "observer": ("observer", {}),
+    "observer, sensitivity 0": ("observer", {"sensitivity": 0.0}),
+    "observer, sensitivity 0.35": ("observer", {"sensitivity": 0.35}),
+    "observer, sensitivity 0.5": ("observer", {"sensitivity": 0.5}),
+    "observer, chrominance 0.1": ("observer", {"chrominance_noise": 0.1}),
+    "observer, chrominance 0.3": ("observer", {"chrominance_noise": 0.3}),
+    "observer, luminance 0.15": ("observer", {"luminance_noise": 0.15}),
+    "masking, 2 classes": ("masking", {"classes": 2}),
+    "masking, 4 classes": ("masking", {"classes": 4}),
+    "observer, 4 classes": ("observer", {"classes": 4}),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="data artefact")
+    parser.add_argument("--model", required=True, help="model artefact to attack, of training seed 2")
+    parser.add_argument("--images", type=int, default=48, help="images (default 48)")
+    parser.add_argument("--only", help="attacks whose name holds this, beside the closed form")
+    parser.add_argument("--without", nargs="*", default=[], help="metrics to leave out: FSIM takes half of the time")
+    arguments = parser.parse_args()
+    print(set_up())
+    dataset, _ = data.load(arguments.data)
+    model = models.load(arguments.model)[0].eval()
+    order = np.random.default_rng(0).permutation(len(dataset.x_test))[FIRST : FIRST + 4 * arguments.images]
+    with torch.no_grad():
+        right = model(to_images(dataset.x_test[order])).argmax(1).numpy() == dataset.y_test[order]
+    chosen = order[right][: arguments.images]
+    images, labels = to_images(dataset.x_test[chosen]), torch.from_numpy(dataset.y_test[chosen])
+    gray = images.shape[1] == 1
+    asked = [name for name in METRICS if name not in arguments.without and not (gray and name == "ciede2000")]
+    print(f"{len(chosen)} images, {arguments.model}")
+    print(f"{'':30s}{'success':>8s}" + "".join(f"{name[:10]:>18s}" for name in asked))
+    plain = None
+    for name, (method, options) in TRIED.items():
+        if plain is not None and arguments.only and arguments.only not in name:
+            continue
+        result = infoadv.attack(model, images, labels, method, **options)
+        values = infoadv.measure(images, result.images, asked)
+        plain = values if plain is None else plain
+        line = f"{name:30s}{result.success.float().mean():8.1%}"
+        for metric in asked:
+            line += f"{values[metric].mean():10.4f}"
+            difference = METRICS[metric] * (values[metric] - plain[metric]).to_numpy()
+            tested = (
+                f" {'-+'[int(np.median(difference) > 0)]}{wilcoxon(difference).pvalue:6.0e}" if difference.any() else ""
+            )
+            line += f"{tested:8s}"
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
