@@ -9,6 +9,8 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+from infoadv.information.bounds import donsker_varadhan
+from infoadv.information.critic_networks import Critics
 from infoadv.information.masking import (
     gaussian_window,
     local_mean,
@@ -16,8 +18,6 @@ from infoadv.information.masking import (
     masking_weights,
     perturbation_information,
 )
-from infoadv.information.bounds import donsker_varadhan
-from infoadv.information.critic_networks import Critics
 from infoadv.information.mine import draw_normals, draw_pairs, marginal_scores, measure, project_pairs
 from infoadv.information.projection import projection_information
 from infoadv.stages.calibrate import images_at
