@@ -204,21 +204,18 @@ def test_penalised_iterates_are_judged_in_8_bits_unless_told_otherwise(name):
     assert (floats * 255 - (floats * 255).round()).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("name", ["uae_projection", "uae_conv"])
-def test_the_information_changes_what_a_recipe_finds(name):
+def test_the_information_changes_what_the_recipe_finds():
     model, images, labels = conv_problem(3)
-    options = {"estimator": name, "steps": 40, "initial_c": 1.0, "critic_learning_rate": 1e-3}
-    options |= (
-        {"sampling": "pairs", "dimension": 16, "samples": 64} if name == "uae_projection" else {"hidden": [16, 10]}
-    )
-    found = [run(model, images, labels, alpha=alpha, **options) for alpha in (0.0, 1.0)]
+    # Fewer steps than published, so a faster critic, and c from 1.
+    options = {"steps": 40, "initial_c": 1.0, "critic_learning_rate": 1e-3}
+    options |= {"sampling": "pairs", "dimension": 16, "samples": 64}
+    found = [run(model, images, labels, estimator="uae_projection", alpha=alpha, **options) for alpha in (0.0, 1.0)]
     assert all((result.first_success >= 0).all() for result in found)
     without, kept = ((result.adversarial - images).flatten(1).norm(dim=1) for result in found)
     assert ((kept - without).abs() / without).median() > 0.005
 
 
-def test_more_steps_do_not_enlarge_what_is_found_unless_brightness_is_free():
-    # A network that looks at contrast: dimming takes the margin away, and the angle between the images does not see it.
+def test_more_steps_do_not_enlarge_what_is_found():
     model, images, labels = conv_problem(4)
 
     def size(estimator, steps, **options):
@@ -230,7 +227,7 @@ def test_more_steps_do_not_enlarge_what_is_found_unless_brightness_is_free():
 
     small = {"samples": 64, "hidden": 16}
     for estimator, options in (("projection", {}), ("masking", {}), ("mine", small)):
-        assert size(estimator, 400, **options) <= 1.03 * size(estimator, 80, **options)
+        assert size(estimator, 240, **options) <= 1.03 * size(estimator, 60, **options)
 
 
 def test_a_fixed_gain_charges_brightness():
