@@ -87,7 +87,7 @@ class MineInformation:
         self.fixed_seed = round_seed + 1
         self.judging_seed = 2 * (seed * 1009 + _JUDGING_ROUND)
         self.samples, dimension, maps = critic.samples, critic.dimension, None
-        self.standardize = critic.standardize
+        self.standardize: str = critic.standardize
         if critic.gain == "fixed" and critic.standardize == "norm":
             self.standardize = "clean"
         if critic.batch == "conv":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +87,7 @@ def penalised(
         else:
             optimizer = torch.optim.SGD([moved], lr=penalty.learning_rate)
         information = information_of(number)
-        trained = information if hasattr(information, "ascend") else None
+        trained = cast(TrainedInformation, information) if hasattr(information, "ascend") else None
         reached = torch.zeros(len(clean), dtype=torch.bool, device=clean.device)
         for step in range(penalty.steps):
             perturbed = moved if penalty.box == "projected" else moved.clamp(low, high)

@@ -64,10 +64,9 @@ class Critics(nn.Module):
         self.maps = maps
         self.filters = nn.ParameterList()
         if maps:
-            fans = {"fan_in": 4, "fan_out": 4 * _FILTERS}
             for _ in range(1 if difference else 2):
-                self.filters.append(draw(_FILTERS, 1, 2, 2, **fans))
-                self.filters.append(draw(_FILTERS, bias=True, **fans))
+                self.filters.append(draw(_FILTERS, 1, 2, 2, fan_in=4, fan_out=4 * _FILTERS))
+                self.filters.append(draw(_FILTERS, fan_in=4, fan_out=4 * _FILTERS, bias=True))
             u_dimension = v_dimension = _FILTERS * (maps[0] - 1) * (maps[1] - 1)
         widths = {"u": [u_dimension, *hidden], "v": [v_dimension, *hidden]}
         self.a, self.b, self.biases, self.b_biases = (nn.ParameterList() for _ in range(4))
@@ -89,6 +88,7 @@ class Critics(nn.Module):
         if self.maps:
             u = self._filtered(u, *list(self.filters)[:2])
             v = self._filtered(v, *list(self.filters)[-2:])
+        assert bias is not None
         left = torch.baddbmm(bias, u, weight)
         if self.difference:
             # The biases of the filters cancel in the difference.

@@ -25,7 +25,7 @@ _LIMITS = (-0.12, 1.6)
 #: What an artefact of before has, whose critic and bound were always these.
 _BEFORE = {"critic": "32 units", "bound": "donsker_varadhan", "spread": np.nan}
 _BOUNDS = {"donsker_varadhan": "Donsker-Varadhan", "smile": "SMILE", "nwj": "NWJ", "infonce": "InfoNCE"}
-_LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+_LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 _KEYS = ["dimension", "samples", "critic", "bound", "rho"]
 
 
@@ -75,9 +75,9 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
         axes.set_visible(False)
     for axes in panels[:, 0]:
         axes.set_ylabel("estimate / truth")
-    for column in range(columns):
+    for place in range(columns):
         # The lowest panel of a column, which need not be in the last line.
-        lowest = panels[(len(places) - 1 - column) // columns if places else 0, column]
+        lowest = panels[(len(places) - 1 - place) // columns if places else 0, place]
         lowest.set_xlabel("true information (nats)")
     handles = [Line2D([], [], color=shade, label=f"K = {count}") for count, shade in zip(samples, shades, strict=False)]
     if len(critics) > 1:
