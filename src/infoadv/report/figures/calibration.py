@@ -25,7 +25,7 @@ _LIMITS = (-0.12, 1.6)
 #: What an artefact of before has, whose critic and bound were always these.
 _BEFORE = {"critic": "32 units", "bound": "donsker_varadhan", "spread": np.nan}
 _BOUNDS = {"donsker_varadhan": "Donsker-Varadhan", "smile": "SMILE", "nwj": "NWJ", "infonce": "InfoNCE"}
-_LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+_LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (5, 1, 1, 1)), (0, (1, 1)))
 _KEYS = ["dimension", "samples", "critic", "bound", "rho"]
 
 
@@ -38,8 +38,8 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     if not inputs:
         raise InfoadvError("the calibration figure needs a calibration artefact; run `infoadv calibrate` first.")
     rows = pd.concat([artifacts.load_rows(path, "calibration")[0] for path in inputs], ignore_index=True)
-    for column, value in _BEFORE.items():
-        rows[column] = rows[column].fillna(value) if column in rows else value
+    for name, value in _BEFORE.items():
+        rows[name] = rows[name].fillna(value) if name in rows else value
     # At independence there is no ratio to draw.
     rows = rows[rows["truth"] > 0]
     rows = rows.assign(ratio=rows["estimate"] / rows["truth"])
@@ -70,14 +70,18 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
         part = numbers[(numbers["dimension"] == dimension) & (numbers["bound"] == bound)]
         _panel(axes, part, list(zip(samples, shades, strict=False)), critics)
         called = _BOUNDS.get(bound, style.plain(str(bound)))
-        axes.set_title(f"{called}, d\u2032 = {dimension}" if several else f"d\u2032 = {dimension}")
+        if not several:
+            axes.set_title(f"d\u2032 = {dimension}")
+        elif dimension == dimensions[0]:
+            axes.set_title(called)
     for axes in panels.flat[len(places) :]:
         axes.set_visible(False)
-    for axes in panels[:, 0]:
-        axes.set_ylabel("estimate / truth")
-    for place in range(columns):
+    for line, axes in enumerate(panels[:, 0]):
+        place = f"d\u2032 = {dimensions[line]}\n" if several and line < len(dimensions) else ""
+        axes.set_ylabel(f"{place}estimate / truth")
+    for column in range(columns):
         # The lowest panel of a column, which need not be in the last line.
-        lowest = panels[(len(places) - 1 - place) // columns if places else 0, place]
+        lowest = panels[(len(places) - 1 - column) // columns if places else 0, column]
         lowest.set_xlabel("true information (nats)")
     handles = [Line2D([], [], color=shade, label=f"K = {count}") for count, shade in zip(samples, shades, strict=False)]
     if len(critics) > 1:
