@@ -583,7 +583,7 @@ def _parser() -> argparse.ArgumentParser:
         """infoadv calibrate --spec '{"dimensions": [1], "samples": [128], "rhos": [0.5], "seeds": 1, "steps": 600}' """
         "--out results/calibration/mine.parquet",
     )
-    spec(sub, "dimensions, samples, rhos, seeds and steps")
+    spec(sub, "dimensions, samples, rhos, seeds and steps, and where wanted critics, bounds and attack_steps")
     seeded(sub)
     sub.add_argument(
         "--threads",

@@ -214,11 +214,83 @@ def test_impossible_combinations_say_what_to_do():
         run(problem.model, problem.images, problem.labels, estimator="mine", batch="conv", steps=2)
 
 
+@pytest.mark.parametrize("sampling", ["pairs", "matrix"])
+@pytest.mark.parametrize("bound", ["donsker_varadhan", "nwj", "infonce"])
+def test_targeted_mine_with_several_rows_reaches_its_target(sampling, bound):
+    model, images, labels = conv_problem(3)
+    targets = (labels + 1) % 4
+    options = {"steps": 60, "search_steps": 3, "samples": 16, "dimension": 3, "hidden": 8}
+    result = run(model, images, labels, estimator="mine", targets=targets, sampling=sampling, bound=bound, **options)
+    assert (margin(model(result.adversarial), labels, targets) > 0).all()
+
+
+@pytest.mark.parametrize("name", ["projection", "masking", "weighted_l2", "mine"])
+def test_penalised_iterates_are_judged_in_8_bits_unless_told_otherwise(name):
+    model, images, labels = conv_problem(3)
+    options = {"estimator": name, "search": "binary", "steps": 40, "search_steps": 2, "epsilon": 0.2}
+    rounded = run(model, images, labels, **options).adversarial
+    assert torch.allclose(rounded * 255, (rounded * 255).round(), atol=1e-4)
+    assert (margin(model(rounded), labels) > 0).all()
+    assert (rounded - images).abs().max() <= 0.2 + 1e-6
+    floats = run(model, images, labels, quantize=False, **options).adversarial
+    assert (floats * 255 - (floats * 255).round()).abs().max() > 0.01
+
+
+def test_the_information_changes_what_the_recipe_finds():
+    model, images, labels = conv_problem(3)
+    # Fewer steps than published, so a faster critic, and c from 1.
+    options = {"steps": 40, "initial_c": 1.0, "critic_learning_rate": 1e-3}
+    options |= {"sampling": "pairs", "dimension": 16, "samples": 64}
+    found = [run(model, images, labels, estimator="uae_projection", alpha=alpha, **options) for alpha in (0.0, 1.0)]
+    assert all((result.first_success >= 0).all() for result in found)
+    without, kept = ((result.adversarial - images).flatten(1).norm(dim=1) for result in found)
+    assert ((kept - without).abs() / without).median() > 0.005
+
+
+def test_more_steps_do_not_enlarge_what_is_found():
+    model, images, labels = conv_problem(4)
+
+    def size(estimator, steps, **options):
+        result = run(
+            model, images, labels, estimator=estimator, search="binary", steps=steps, search_steps=3, **options
+        )
+        assert (result.first_success >= 0).all()
+        return (result.adversarial - images).flatten(1).norm(dim=1).mean()
+
+    small = {"samples": 64, "hidden": 16}
+    for estimator, options in (("projection", {}), ("masking", {}), ("mine", small)):
+        assert size(estimator, 240, **options) <= 1.03 * size(estimator, 60, **options)
+
+
+def test_a_fixed_gain_charges_brightness():
+    model, images, labels = conv_problem(4)
+    model.head.bias.data[labels[0]] -= 3.0
+    labels = model(images).argmax(1)
+
+    def gain(kind):
+        options = {"estimator": "projection", "search": "binary", "steps": 300, "search_steps": 3, "gain": kind}
+        found = run(model, images, labels, **options).adversarial
+        scale = (found * images).sum((1, 2, 3)) / images.square().sum((1, 2, 3))
+        return (scale - 1).abs().mean(), (found - images).flatten(1).norm(dim=1).mean()
+
+    (free_scale, free_size), (fixed_scale, fixed_size) = gain("free"), gain("fixed")
+    assert fixed_scale < free_scale
+    assert fixed_size <= free_size
+
+
+def test_options_of_the_critic_that_exclude_each_other_say_so():
+    model, images, labels = conv_problem(2)
+    with pytest.raises(AttackError, match="leave clip out"):
+        run(model, images, labels, estimator="mine", bound="nwj", clip=2.0)
+    with pytest.raises(AttackError, match="gain: free"):
+        run(model, images, labels, estimator="mine", standardize="row")
+
+
 @pytest.mark.parametrize("name", ["uae_projection", "uae_conv", "uae_binary"])
 def test_recipes_of_the_follow_up_run_and_can_be_shortened(name):
     model, images, labels = conv_problem(2)
     counting = CountingModel(model, len(images))
-    extra = {"search_steps": 2} if name == "uae_binary" else {}
+    extra = {"search_steps": 2, "critic_steps": 2} if name == "uae_binary" else {}
     result = run(counting, images, labels, estimator=name, steps=5, **extra)
     assert (counting.forwards == 5 * extra.get("search_steps", 1)).all()
     assert result.adversarial.shape == images.shape

@@ -9,6 +9,8 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+from infoadv.information.bounds import donsker_varadhan
+from infoadv.information.critic_networks import Critics
 from infoadv.information.masking import (
     gaussian_window,
     local_mean,
@@ -16,15 +18,7 @@ from infoadv.information.masking import (
     masking_weights,
     perturbation_information,
 )
-from infoadv.information.mine import (
-    Critics,
-    donsker_varadhan,
-    draw_normals,
-    draw_pairs,
-    marginal_scores,
-    measure,
-    project_pairs,
-)
+from infoadv.information.mine import draw_normals, draw_pairs, marginal_scores, measure, project_pairs
 from infoadv.information.projection import projection_information
 from infoadv.stages.calibrate import images_at
 
@@ -69,7 +63,7 @@ def test_mine_on_held_out_projections_is_within_15_percent(rho):
     assert estimate.item() == pytest.approx(truth, rel=0.15)
 
 
-@pytest.mark.parametrize("standardize", ["norm", "row", "none"])
+@pytest.mark.parametrize("standardize", ["norm", "clean", "row", "none"])
 def test_drawn_pairs_are_distributed_like_projections(standardize):
     generator = torch.Generator().manual_seed(3)
     clean = torch.rand(2, 1, 6, 5, generator=generator, dtype=torch.float64)
@@ -112,7 +106,7 @@ def test_bounds_match_their_definitions():
 
 
 def test_marginals_break_every_pair():
-    critics = Critics(2, 1, 1, 5, torch.Generator().manual_seed(0))
+    critics = Critics(2, 1, 1, [5], torch.Generator().manual_seed(0))
     u = torch.randn(2, 6, 1, generator=torch.Generator().manual_seed(1))
     left, right = critics.branches(u, 2 * u)
     every = marginal_scores(critics, left, right, "offdiagonal", 1)
@@ -172,7 +166,7 @@ def test_mine_gradient_agrees_with_finite_differences(images):
     clean, perturbed = images
     draws = draw_normals(20, 2, torch.Generator().manual_seed(0))
     draws = type(draws)(draws.first.double(), draws.second.double())
-    critics = Critics(3, 2, 2, 4, torch.Generator().manual_seed(1)).double()
+    critics = Critics(3, 2, 2, [4], torch.Generator().manual_seed(1)).double()
 
     def bound(z):
         left, right = critics.branches(*draw_pairs(clean, z, draws))

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from infoadv.attacks.searches import Information, Trace, take_over
+from infoadv.attacks.searches import Information, Trace, edges, take_over
 from infoadv.attacks.tracking import Tracker
 from infoadv.information.projection import projection_information
 from infoadv.numerics.margins import batch_view, margin, smooth_margin
@@ -123,10 +123,7 @@ def _search(
 ) -> None:
     """Search once, in steps that have these ``numbers``; ``rank`` counts the other classes by their logit, None for any."""
     steps = len(numbers)
-    low, high = (clean - epsilon).clamp_min(0), (clean + epsilon).clamp_max(1)
-    if quantize:
-        # Rounding must not leave the ball: its edges are moved in to whole levels.
-        low, high = (low * 255 - 1e-3).ceil() / 255, (high * 255 + 1e-3).floor() / 255
+    low, high = edges(clean, epsilon, quantize)
     z = torch.zeros_like(clean)
     norm = torch.zeros(len(clean), device=clean.device)
     for step in range(steps):

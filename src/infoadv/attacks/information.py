@@ -22,7 +22,7 @@ from infoadv.attacks.decoupled import Diagonal, decoupled
 from infoadv.attacks.penalised import Penalty, penalised
 from infoadv.attacks.searches import Information
 from infoadv.information.masking import masking_weights, perturbation_information
-from infoadv.information.projection import projection_information
+from infoadv.information.projection import difference_information, projection_information
 from infoadv.information.visibility_weights import visibility_weights, weighted_norm
 
 SCHEMA = {
@@ -78,7 +78,6 @@ def _closed_form(
     penalty: Penalty,
     confidence: float,
     epsilon: float,
-    quantize: bool,
     classes: int,
     indices: Tensor | None,
     seed: int,
@@ -99,7 +98,7 @@ def _closed_form(
             steps=penalty.steps,
             confidence=confidence,
             epsilon=epsilon,
-            quantize=quantize,
+            quantize=penalty.quantize,
             classes=classes,
         )
     else:
@@ -166,7 +165,7 @@ def masking(
     confidence, epsilon
         Margin to be reached, in logits; radius of the L-infinity ball, 1 for none.
     quantize
-        decoupled: iterates are judged after rounding to 8 bits.
+        The network sees iterates rounded to 8 bits, and these are judged.
     classes
         decoupled, untargeted: number of nearest classes that are searched one by one, each with ``steps``, for the best.
     exponent, colour
@@ -196,10 +195,9 @@ def masking(
         lambda perturbed: -perturbation_information(images, perturbed, noise, colour),
         weights,
         search=search,
-        penalty=Penalty(search, steps, search_steps, initial_c, alpha, optimizer, learning_rate),
+        penalty=Penalty(search, steps, search_steps, initial_c, alpha, optimizer, learning_rate, quantize),
         confidence=confidence,
         epsilon=epsilon,
-        quantize=quantize,
         classes=classes,
         indices=indices,
         seed=seed,
@@ -214,6 +212,7 @@ def projection(
     targets: Tensor | None = None,
     indices: Tensor | None = None,
     seed: int = 0,
+    gain: Literal["fixed", "free"] = "fixed",
     search: Literal["decoupled", "binary", "primal_dual"] = "decoupled",
     steps: int = 90,
     confidence: float = 0.0,
@@ -228,24 +227,33 @@ def projection(
 ) -> AttackResult:
     """Keep the projected information of Hsu, Chen and Yu (2020) in its closed form.
 
-        I = -1/2 ln(1 - rho^2),   rho = <x, x'> / (|x| |x'|)
+        free:   I = -1/2 ln(1 - rho^2),      rho = <x, x'> / (|x| |x'|)
+        fixed:  I = 1/2 (r - 1 - ln r),      r = |x' - x|^2 / (|x|^2 + |x'|^2)
 
     What :func:`infoadv.attacks.mine_attacks.mine` estimates, without a critic
-    (:func:`infoadv.information.projection.projection_information`); it sees only the angle between the images, so with
-    ``decoupled`` this is an L2 attack. Parameters, result and errors as in :func:`masking`.
+    (:func:`infoadv.information.projection.projection_information` and
+    :func:`~infoadv.information.projection.difference_information`). With ``decoupled`` this is an L2 attack. Parameters,
+    result and errors as in :func:`masking`.
+
+    Parameters
+    ----------
+    gain
+        ``free`` is the published quantity. It sees the angle between the images alone, so a change of brightness is free:
+        an attack that is given time dims the image. With ``fixed`` it costs: what is kept is the part of the information that
+        an observer has who takes x' for x plus noise.
     """
+    kept = difference_information if gain == "fixed" else projection_information
     return _closed_form(
         model,
         images,
         labels,
         targets,
-        lambda perturbed: projection_information(images, perturbed),
+        lambda perturbed: kept(images, perturbed),
         images.new_ones(images.shape),
         search=search,
-        penalty=Penalty(search, steps, search_steps, initial_c, alpha, optimizer, learning_rate),
+        penalty=Penalty(search, steps, search_steps, initial_c, alpha, optimizer, learning_rate, quantize),
         confidence=confidence,
         epsilon=epsilon,
-        quantize=quantize,
         classes=classes,
         indices=indices,
         seed=seed,
@@ -294,10 +302,9 @@ def weighted_l2(
         lambda perturbed: -weighted_norm(images, perturbed, of_pixels),
         of_pixels,
         search=search,
-        penalty=Penalty(search, steps, search_steps, initial_c, alpha, optimizer, learning_rate),
+        penalty=Penalty(search, steps, search_steps, initial_c, alpha, optimizer, learning_rate, quantize),
         confidence=confidence,
         epsilon=epsilon,
-        quantize=quantize,
         classes=classes,
         indices=indices,
         seed=seed,

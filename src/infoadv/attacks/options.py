@@ -6,6 +6,7 @@ SHARED = {
         "description": "one image becomes a batch by random projections, or by the maps of the first convolution"
     },
     "binary_search_steps": {"minimum": 1, "description": "constants c tried per image"},
+    "bound": {"description": "bound on the information that the critic ascends"},
     "classes": {
         "minimum": 1,
         "maximum": 1000,
@@ -14,15 +15,26 @@ SHARED = {
     "clip": {"exclusiveMinimum": 0, "description": "clip of T inside the logarithm (SMILE)"},
     "confidence": {"minimum": 0, "description": "kappa: margin to be reached, in logits"},
     "critic_learning_rate": {"exclusiveMinimum": 0, "description": "of the critic"},
+    "critic_start": {"description": "weights that the critic begins with: within 1 / sqrt(fan in), or Glorot's"},
     "critic_steps": {"minimum": 1, "description": "critic steps a step of delta"},
     "dimension": {"minimum": 1, "description": "rows d' of a projection"},
     "epsilon": {"exclusiveMinimum": 0, "maximum": 1, "description": "L-infinity ball; 1 is no ball"},
+    "gain": {
+        "description": "a change of brightness costs (the part of the information that the difference of a pair shows), or is "
+        "free as published"
+    },
     "gamma": {
         "exclusiveMinimum": 0,
         "exclusiveMaximum": 1,
         "description": "share by which the norm shrinks after a success and grows after a failure",
     },
-    "hidden": {"minimum": 1, "description": "units of the critic"},
+    "hidden": {
+        "type": ["integer", "array"],
+        "items": {"type": "integer", "minimum": 1},
+        "minItems": 1,
+        "minimum": 1,
+        "description": "units of the critic, or of each linear layer of its branches",
+    },
     "initial_c": {"exclusiveMinimum": 0, "description": "first value of c"},
     "initial_const": {
         "exclusiveMinimum": 0,
@@ -37,8 +49,11 @@ SHARED = {
         "description": "rate of the average in the critic's gradient; 1 is plain Donsker-Varadhan",
     },
     "optimizer": {"description": "of delta"},
-    "quantize": {"description": "decoupled: judge iterates after rounding to 8 bits"},
+    "quantize": {"description": "show the network iterates rounded to 8 bits, and judge these"},
     "random_start": {"description": "start at a uniform random point of the ball instead of at the image"},
+    "ranking": {
+        "description": "rank iterates by the critic's estimate on pairs that stay the same, or by that of the step as published"
+    },
     "redraw": {"description": "new projections at every step"},
     "relative_step": {"exclusiveMinimum": 0, "description": "length of a step as a share of epsilon"},
     "samples": {"minimum": 2, "description": "projections K of a step"},
@@ -52,6 +67,7 @@ SHARED = {
         "exclusiveMaximum": 1,
         "description": "of the gradient and of the multiplier, by moving averages; 0.5 for 100 steps",
     },
+    "start": {"description": "delta begins a thousandth beside the image, or at Glorot's uniform as published"},
     "standardize": {"description": "divide by the exact standard deviation, standardise each row, or neither"},
     "step_size": {
         "exclusiveMinimum": 0,

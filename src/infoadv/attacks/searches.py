@@ -29,6 +29,21 @@ class TrainedInformation(Information, Protocol):
     def ascend(self) -> None:
         """Train the critics on the pairs of the last call, whose graph must still be there."""
 
+    def judged(self, perturbed: Tensor) -> Tensor:
+        """Return (N,) the estimate that iterates are ranked by."""
+
+    def truth(self, perturbed: Tensor) -> Tensor:
+        """Return (N,) the closed form of what is estimated."""
+
+
+def edges(clean: Tensor, epsilon: float, quantize: bool) -> tuple[Tensor, Tensor]:
+    """Return the smallest and the largest image of the ball and of [0, 1], each (N, C, H, W)."""
+    low, high = (clean - epsilon).clamp_min(0), (clean + epsilon).clamp_max(1)
+    if quantize:
+        # Rounding must not leave the ball: its edges are moved in to whole levels.
+        low, high = (low * 255 - 1e-3).ceil() / 255, (high * 255 + 1e-3).floor() / 255
+    return low, high
+
 
 def take_over(
     tracker: Tracker, images: Tensor, information: Tensor, margins: Tensor, confidence: float, step: int

@@ -2,6 +2,9 @@
 
 For one Gaussian row m, (m.x, m.x') is exactly bivariate normal with correlation rho = cos(x, x'), so d' rows carry
 -(d'/2) ln(1 - rho^2) nats. This is what MINE estimates in Hsu, Chen and Yu (2020), section II, with no network.
+
+It is blind to a change of brightness, which costs nothing to somebody who follows it. :func:`difference_information` is what
+is left to somebody who takes x' for x plus noise, as a critic does that sees the difference of a pair alone.
 """
 
 from __future__ import annotations
@@ -32,3 +35,23 @@ def projection_information(clean: Tensor, perturbed: Tensor, dimension: int = 1)
     0.3465735912322998
     """
     return -0.5 * dimension * sine_squared(clean, perturbed).log()
+
+
+def difference_information(clean: Tensor, perturbed: Tensor, dimension: int = 1) -> Tensor:
+    """Return (N,) the part of ``projection_information``, in nats, that the difference m.x' - m.x shows.
+
+        d'/2 (r - 1 - ln r),   r = |x' - x|^2 / (|x|^2 + |x'|^2)
+
+    The divergence between the differences of joint pairs, of variance |x' - x|^2 a row, and of pairs of two projections, of
+    variance |x|^2 + |x'|^2. By the data processing inequality a lower bound on the information, and the best that Donsker-
+    Varadhan reaches with a critic T(u - v). It falls with |x' - x|, whether texture or brightness changes.
+
+    >>> x = torch.tensor([[[[1.0, 0.0]]]])
+    >>> round(difference_information(x, torch.tensor([[[[1.0, 1.0]]]])).item(), 4)  # r = 1/3
+    0.216
+    """
+    x, z = clean.flatten(1), perturbed.flatten(1)
+    tiny = torch.finfo(clean.dtype).tiny
+    energy = (x.square().sum(1) + z.square().sum(1)).clamp_min(tiny)
+    ratio = (z - x).square().sum(1) / energy
+    return 0.5 * dimension * (ratio - 1 - ratio.log())

@@ -162,6 +162,10 @@ def calibration_minutes(config: Config) -> int:
     """Return the run time of the calibration of MINE."""
     grid = config.calibration or {}
     points = math.prod(len(grid.get(key, ())) for key in ("dimensions", "samples", "rhos")) * grid.get("seeds", 1)
+    steps = sum(critic["steps"] for critic in grid.get("critics", [{"steps": grid.get("steps", 0)}]))
+    steps = steps * len(grid.get("bounds", ("donsker_varadhan",))) + grid.get("attack_steps", 0)
+    # A point is one of as many steps as the default.
+    points *= max(1, steps / 600)
     return _minutes(config, points * POINT, on_device=False)
 
 
