@@ -67,7 +67,7 @@ def completed(values: Mapping[str, Any], datasets: Collection[str], models: Mode
         result[name] = attack
         if name in sweeps:
             points = _points(attack, entry, sweeps[name])
-            result[name] = replace(attack, varied=_start(attack, points))
+            result[name] = replace(attack, varied=_start(attack, points, sweeps[name].get("datasets", attack.datasets)))
             for step in _sweep(attack, sweeps[name], points, datasets, attacked, values["metrics"]):
                 if step.name in entries or step.name in result:
                     raise ConfigError(f"sweeps.{name}: makes {step.name!r}, which is there already; rename one.")
@@ -153,11 +153,12 @@ def _points(attack: PlannedAttack, entry: Mapping[str, Any], sweep: Mapping[str,
         raise ConfigError(f"{path}: says what varies in one way: by option and values, by each, or by combinations.")
     values = {sweep["option"]: sweep["values"]} if "option" in sweep else sweep[given[0]]
     schema = options_schema("attacks", attack.method)
+    datasets = sweep.get("datasets", attack.datasets)
     for option, chosen in values.items():
         where = f"{path}.option" if "option" in sweep else f"{path}.{given[0]}"
         require_known(option, schema["properties"], where, f"option of {attack.method} named")
         for dataset, below in entry["per_dataset"].items():
-            if option in below and "combinations" not in sweep:
+            if option in below and dataset in datasets and "combinations" not in sweep:
                 raise ConfigError(
                     f"attacks.{attack.name}.per_dataset.{dataset}.{option}: not allowed beside a sweep over {option}; "
                     "a sweep has one start on every data set."
@@ -168,21 +169,20 @@ def _points(attack: PlannedAttack, entry: Mapping[str, Any], sweep: Mapping[str,
     if "combinations" in sweep:
         points = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
         # The attack itself is a point of its grid.
-        return [point for point in points if point != _start(attack, points)]
+        return [point for point in points if point != _start(attack, points, datasets)]
     return [{option: value} for option, chosen in values.items() for value in chosen]
 
 
-def _start(attack: PlannedAttack, points: Collection[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the values of an attack itself in the options that its sweep varies, where all data sets have the same."""
-    first = attack.options[attack.datasets[0]]
+def _start(attack: PlannedAttack, points: Collection[Mapping[str, Any]], datasets: Collection[str]) -> dict[str, Any]:
+    """Return the values of an attack itself in the options that its sweep varies, where all its ``datasets`` have the same."""
     varied = dict.fromkeys(option for point in points for option in point)
     defaults = plugins.schemas("attacks")[attack.method]
-    found = {option: first.get(option, defaults[option].get("default")) for option in varied}
-    return {
-        option: value
-        for option, value in found.items()
-        if all(attack.options[dataset].get(option, value) == value for dataset in attack.datasets)
-    }
+    found = {}
+    for option in varied:
+        first, *others = [attack.options[dataset].get(option, defaults[option].get("default")) for dataset in datasets]
+        if all(other == first for other in others):
+            found[option] = first
+    return found
 
 
 def _sweep(
