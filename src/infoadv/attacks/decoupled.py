@@ -16,6 +16,8 @@ from infoadv.numerics.margins import batch_view, margin, smooth_margin
 from infoadv.numerics.pixels import on_levels
 
 _TINY = 1e-12
+#: Length of the last step, in units of the norm.
+_LAST_STEP = 0.01
 #: Share by which the decoupled search shrinks or enlarges the norm, at its beginning and at its end: large ones find the
 #: boundary, small ones settle on it. What else was tried is in benchmarks/masking_study.py.
 _FIRST_SHARE, _LAST_SHARE = 0.1, 0.01
@@ -71,6 +73,7 @@ def decoupled(
     epsilon: float,
     quantize: bool,
     classes: int = 1,
+    first_step: float = 1.0,
 ) -> tuple[Tracker, Trace]:
     """Decoupled direction and norm (Rony et al. 2019) in whitened coordinates z = T delta.
 
@@ -80,6 +83,9 @@ def decoupled(
 
     ``classes`` above 1, of an untargeted attack, makes that many searches of ``steps`` each, one towards each of the classes
     with the largest other logits at the clean image. The best iterate of all is kept, whatever class it is taken for.
+
+    The first step is ``first_step`` times as long as z, the last a hundredth. Steps shorter at first follow a class that is
+    near, longer ones find the boundary sooner (benchmarks/observer_study.py).
     """
     if classes == 1 or targets is not None:
         ranks: list[int | None] = [None]
@@ -101,6 +107,7 @@ def decoupled(
             confidence=confidence,
             epsilon=epsilon,
             quantize=quantize,
+            first_step=first_step,
         )
     return best, trace
 
@@ -120,6 +127,7 @@ def _search(
     confidence: float,
     epsilon: float,
     quantize: bool,
+    first_step: float,
 ) -> None:
     """Search once, in steps that have these ``numbers``; ``rank`` counts the other classes by their logit, None for any."""
     steps = len(numbers)
@@ -152,7 +160,7 @@ def _search(
             else:
                 share = _FIRST_SHARE * (_LAST_SHARE / _FIRST_SHARE) ** (step / steps)
                 norm = norm * torch.where(success, 1 - share, 1 + share)
-            size = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps))
+            size = _LAST_STEP + (first_step - _LAST_STEP) * 0.5 * (1 + math.cos(math.pi * step / steps))
             z = whitening.whiten(perturbed - clean) + batch_view(size * norm, direction) * direction
             z = z * batch_view(norm / (z.flatten(1).norm(dim=1) + _TINY), z)
 

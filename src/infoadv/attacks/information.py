@@ -79,6 +79,7 @@ def _closed_form(
     confidence: float,
     epsilon: float,
     classes: int,
+    first_step: float,
     indices: Tensor | None,
     seed: int,
 ) -> AttackResult:
@@ -100,6 +101,7 @@ def _closed_form(
             epsilon=epsilon,
             quantize=penalty.quantize,
             classes=classes,
+            first_step=first_step,
         )
     else:
         best, trace = penalised(
@@ -132,6 +134,7 @@ def masking(
     epsilon: float = 1.0,
     quantize: bool = True,
     classes: int = 1,
+    first_step: float = 1.0,
     exponent: float = 1.0,
     colour: Literal["rgb", "opponent"] = "rgb",
     search_steps: int = 5,
@@ -168,6 +171,8 @@ def masking(
         The network sees iterates rounded to 8 bits, and these are judged.
     classes
         decoupled, untargeted: number of nearest classes that are searched one by one, each with ``steps``, for the best.
+    first_step
+        decoupled: length of the first step in units of the norm; the last is a hundredth.
     exponent, colour
         decoupled: power of the weights of a step. Windows in each channel, or in luminance and chrominance.
     search_steps, initial_c, alpha, optimizer, learning_rate
@@ -199,6 +204,7 @@ def masking(
         confidence=confidence,
         epsilon=epsilon,
         classes=classes,
+        first_step=first_step,
         indices=indices,
         seed=seed,
     )
@@ -219,6 +225,7 @@ def projection(
     epsilon: float = 1.0,
     quantize: bool = True,
     classes: int = 1,
+    first_step: float = 1.0,
     search_steps: int = 5,
     initial_c: float = 1.0,
     alpha: float = 1.0,
@@ -255,6 +262,7 @@ def projection(
         confidence=confidence,
         epsilon=epsilon,
         classes=classes,
+        first_step=first_step,
         indices=indices,
         seed=seed,
     )
@@ -278,6 +286,7 @@ def weighted_l2(
     epsilon: float = 1.0,
     quantize: bool = True,
     classes: int = 1,
+    first_step: float = 1.0,
     search_steps: int = 5,
     initial_c: float = 1.0,
     alpha: float = 1.0,
@@ -306,6 +315,7 @@ def weighted_l2(
         confidence=confidence,
         epsilon=epsilon,
         classes=classes,
+        first_step=first_step,
         indices=indices,
         seed=seed,
     )

@@ -53,6 +53,7 @@ def observer(
     epsilon: float = 1.0,
     quantize: bool = True,
     classes: int = 1,
+    first_step: float = 1.0,
 ) -> AttackResult:
     """Minimise the information that an observer's view of x' carries about delta, under the decoupled search.
 
@@ -75,7 +76,7 @@ def observer(
     sensitivity, pixels_per_degree
         Power of the contrast sensitivity to luminance, and how large the image is seen. By default, as a figure on a desk:
         enlarged to 256 pixels, at most 8 times, at 60 pixels per degree.
-    steps, confidence, epsilon, quantize, classes
+    steps, confidence, epsilon, quantize, classes, first_step
         As in :func:`infoadv.attacks.information.masking`.
 
     Returns
@@ -98,5 +99,6 @@ def observer(
         epsilon=epsilon,
         quantize=quantize,
         classes=classes,
+        first_step=first_step,
     )
     return AttackResult(best.best(), best.first_success, trace.tensors())

@@ -28,6 +28,11 @@ SHARED = {
         "exclusiveMaximum": 1,
         "description": "share by which the norm shrinks after a success and grows after a failure",
     },
+    "first_step": {
+        "minimum": 0.01,
+        "maximum": 2,
+        "description": "decoupled: length of the first step in units of the norm; the last is a hundredth",
+    },
     "hidden": {
         "type": ["integer", "array"],
         "items": {"type": "integer", "minimum": 1},
