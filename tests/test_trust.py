@@ -408,7 +408,15 @@ def test_the_search_leaves_alone(line):
 
 def test_every_value_of_a_rule_is_quoted():
     """Whatever reaches a shell is quoted by Snakemake, except numbers and names that are checked against a pattern."""
-    plain = {"params.seed", "params.device", "params.threads", "params.images", "params.chunk", "params.shards"}
+    plain = {
+        "params.seed",
+        "params.device",
+        "params.threads",
+        "params.images",
+        "params.first_image",
+        "params.chunk",
+        "params.shards",
+    }
     names = {"wildcards.dataset", "wildcards.model", "wildcards.attack", "wildcards.shard"}
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
         text = path.read_text(encoding="utf-8")
