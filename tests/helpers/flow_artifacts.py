@@ -95,7 +95,7 @@ class _Builder:
         progress: float = 1.0,
     ) -> None:
         depth = np.linspace(0, 1, self.layers)
-        turned = condition == "native" and success
+        turned = condition in ("native", "matched") and success
         about = {
             "source": source,
             "attack": attack,

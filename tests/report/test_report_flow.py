@@ -505,6 +505,13 @@ def test_the_label_flips_where_the_means_cross(planted: list[str]) -> None:
     expected = label_flip.crossing(3 * depth * (1 - 1.2 * depth**2), 2.6 * depth**3 - 0.2)
     np.testing.assert_allclose(frame["flip"], expected)
     assert f"{expected:.1f}" in texts(figure)
+    # The attacks that are compared have one size, JSMA its own.
+    read = flow.load(planted, specification())
+    sizes = frame.groupby("attack")["l2"].first()
+    for name, size in sizes.items():
+        own = read.main.select("copula", name, "matched" if name in read.attacks else "native").won.table["l2"]
+        assert size == pytest.approx(own.mean())
+    assert "(its own)" in " ".join(texts(figure).split())
 
 
 # Both

@@ -18,14 +18,16 @@ INPUTS = {"stage": "flow"}
 ABOUT = {"label_flip": "V-information of the true and of the adversarial class by layer"}
 
 _COLUMNS = 3
-_NUMBERS = ("attack", "class", "layer", "layer_name", "n", "success_rate", "mean", "low", "high", "flip")
+_NUMBERS = ("attack", "class", "layer", "layer_name", "n", "success_rate", "l2", "mean", "low", "high", "flip")
 
 
 def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:
-    """Return the figure from flow artefacts: a panel for each attack at native size, over its successes.
+    """Return the figure from flow artefacts: a panel for each attack, over its successes.
 
-    Linear probes on pooled features tell how many bits a layer holds for a class. The label flips where the mean of the
-    adversarial class rises over that of the true class and stays above it.
+    The attacks that are compared are scaled, image by image, to the L2 of the one that they are matched to, so that a later
+    flip is not a smaller perturbation; JSMA, which changes few pixels by much, keeps its own size. Linear probes on pooled
+    features tell how many bits a layer holds for a class. The label flips where the mean of the adversarial class rises over
+    that of the true class and stays above it.
     """
     read = flow.load(inputs, specification)
     names = list(dict.fromkeys([*read.attacks, read.jsma]))
@@ -39,10 +41,13 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     }
     records = []
     for axes, name in zip(panels.flat, names, strict=False):
-        group = read.main.select(read.estimator, name)
+        matched = name in read.attacks
+        group = read.main.select(read.estimator, name, "matched" if matched else "native")
         won = group.won
+        size = statistics.mean(won.table["l2"].to_numpy(dtype=float))
         label = attack_of(name, specification).label
-        counts, width = f"n {len(won)}, success {number(group.rate, 2)}", style.TEXT_WIDTH / columns - 0.3
+        counts = f"n {len(won)}, success {number(group.rate, 2)}, L2 {number(size, 2)}{'' if matched else ' (its own)'}"
+        width = style.TEXT_WIDTH / columns - 0.3
         style.entitle(axes, f"{label}\n{counts}", width)
         if len(won) < statistics.MINIMUM:
             text = f"not drawn: fewer than\n{statistics.MINIMUM} successes"
@@ -67,7 +72,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
             "adversarial": bands["v_adversarial"],
         }.items():
             records += [
-                dict(zip(_NUMBERS, (name, shown, layer, place, band.n, group.rate, *values, flip), strict=True))
+                dict(zip(_NUMBERS, (name, shown, layer, place, band.n, group.rate, size, *values, flip), strict=True))
                 for layer, (place, *values) in enumerate(
                     zip(read.main.layers, band.mean, band.low, band.high, strict=True)
                 )
