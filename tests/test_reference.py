@@ -2,63 +2,50 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from helpers import ROOT
-from infoadv import artifacts, config
-from infoadv.pipeline import layout, report_inputs
+from helpers.provenance import problems
+from infoadv import config
 
-PROVENANCE = ROOT / "results" / "reference" / "provenance.csv"
+COMMITTED = ROOT / "results" / "reference" / "provenance.csv"
+SMALL = ROOT / "tests" / "workflow" / "config.yaml"
 
-pytestmark = pytest.mark.skipif(
-    not PROVENANCE.is_file(), reason="the committed reference was made before `make reference`: it has no provenance"
+
+def read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, keep_default_na=False)
+
+
+@pytest.mark.skipif(
+    not COMMITTED.is_file(), reason="the committed reference was made before `make reference`: it has no provenance"
 )
-
-
-@pytest.fixture(scope="module")
-def provenance() -> pd.DataFrame:
-    return pd.read_csv(PROVENANCE, keep_default_na=False).set_index("file")
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> config.Config:
-    folder = tmp_path_factory.mktemp("reference")
+def test_the_committed_reference_is_of_one_commit_and_of_its_configuration(tmp_path: Path) -> None:
     # The photographs are not in the repository; their folder is asked for by name alone.
-    (folder / "clothing").mkdir()
-    return config.load(ROOT / "config" / "reference.yaml", folder)
+    (tmp_path / "clothing").mkdir()
+    settings = config.load(ROOT / "config" / "reference.yaml", tmp_path)
+    assert problems(read(COMMITTED), settings) == []
 
 
-def test_all_artefacts_are_of_one_commit(provenance: pd.DataFrame) -> None:
-    commits = provenance["commit"].unique().tolist()
-    assert len(commits) == 1, commits
-    # Neither "none" nor a checkout with changes.
-    assert re.fullmatch("[0-9a-f]{40}", commits[0])
-    assert provenance["version"].nunique() == 1
-
-
-def test_every_artefact_of_the_configuration_is_there_and_no_other(
-    provenance: pd.DataFrame, settings: config.Config
-) -> None:
-    assert set(provenance.index) == set(report_inputs.artefacts(settings))
-
-
-def test_attacks_are_those_that_the_configuration_asks_for_now(
-    provenance: pd.DataFrame, settings: config.Config
-) -> None:
-    for run in settings.runs:
-        asked = artifacts.canonical_json(settings.attacks[run.attack].specification(run.dataset))
-        found = provenance.loc[layout.attack_file(run), "specification_sha256"]
-        assert found == hashlib.sha256(asked.encode()).hexdigest(), run
-
-
-def test_networks_are_those_that_the_configuration_asks_for_now(
-    provenance: pd.DataFrame, settings: config.Config
-) -> None:
-    for dataset, model in settings.trained():
-        asked = artifacts.canonical_json(settings.models[model][dataset])
-        found = provenance.loc[layout.model_file(dataset, model), "specification_sha256"]
-        assert found == hashlib.sha256(asked.encode()).hexdigest(), (dataset, model)
+@pytest.mark.workflow
+def test_a_run_is_told_from_one_of_parts_and_from_one_that_is_older_than_its_configuration(finished: Path) -> None:
+    """The table of a run that was made as a whole, and what becomes of it."""
+    provenance = read(finished / "results" / "tables" / "provenance.csv").assign(commit="0" * 40)
+    settings = config.load(SMALL)
+    assert problems(provenance, settings) == []
+    for commit in ("1" * 40, "none", "0" * 40 + "-changed"):
+        parts = provenance.copy()
+        parts.loc[3, "commit"] = commit
+        assert any("several commits" in problem for problem in problems(parts, settings))
+    assert problems(provenance.assign(commit="none"), settings) == ["commit 'none' is no commit"]
+    attack = "results/attacks/digits/standard/ddn.safetensors"
+    assert problems(provenance[provenance["file"] != attack], settings) == [f"{attack}: not there"]
+    raw = config.read(SMALL)
+    raw["attacks"]["ddn"].setdefault("options", {})["gamma"] = 0.123
+    assert problems(provenance, config.Config(raw)) == [f"{attack}: older than its configuration"]
+    raw = config.read(SMALL)
+    raw["models"]["standard"]["training"]["epochs"] += 1
+    model = "results/models/digits/standard.safetensors"
+    assert problems(provenance, config.Config(raw)) == [f"{model}: older than its configuration"]

@@ -21,8 +21,8 @@ class PlannedAttack:
     ``color_index`` is its place in the configuration, shared by the attack and its sweep, so that it keeps one colour in
     every figure. ``compared`` says whether its failures take an image out of the comparison. ``shards`` is the number of
     jobs that its images are cut into, at most one a chunk. ``metrics`` are those that it is measured with, None for all.
-    ``varied`` are the options that a sweep varies, with their values
-    here: in the attacks of the sweep and, if it has one value of each on all data sets, in the attack that it varies.
+    ``varied`` are the options that a sweep varies, with their values here: in the attacks of the sweep and, if it has one value
+    of each on the data sets of the sweep, in the attack that it varies.
     """
 
     name: str
@@ -169,7 +169,8 @@ def _points(attack: PlannedAttack, entry: Mapping[str, Any], sweep: Mapping[str,
     if "combinations" in sweep:
         points = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
         # The attack itself is a point of its grid.
-        return [point for point in points if point != _start(attack, points, datasets)]
+        start = _start(attack, points, datasets)
+        return [point for point in points if point != start]
     return [{option: value} for option, chosen in values.items() for value in chosen]
 
 

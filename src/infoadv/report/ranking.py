@@ -133,7 +133,7 @@ def rank(
     from scipy.stats import rankdata
 
     present = [{attack.name for attack in rows.attacks_on(*target, compared=True)} for target in targets]
-    attacks = [attack for attack in rows.attacks if present and all(attack.name in names_ for names_ in present)]
+    attacks = [attack for attack in rows.attacks if present and all(attack.name in there for there in present)]
     attacks = [attack for attack in attacks if names is None or attack.name in names]
     metrics = list(perceptual(rows.metrics) if metrics is None else metrics)
     sign = np.array([-1.0 if metric.better == "higher" else 1.0 for metric in metrics])

@@ -118,7 +118,7 @@ def crossed_bootstrap(
     count = int(networks.max()) + 1
     of_networks = multiplicities(count, settings).astype(float)
     # Another stream than that of the networks, also where there are as many images as networks.
-    shifted = Settings(settings.resamples, settings.confidence, settings.seed + 1)
+    shifted = replace(settings, seed=settings.seed + 1)
     of_images = multiplicities(int(images.max()) + 1, shifted).astype(float)
     total, weight = np.zeros((2, settings.resamples, values.shape[1]))
     for network in range(count):
