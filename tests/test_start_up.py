@@ -50,3 +50,24 @@ def test_a_command_that_computes_nothing_imports_nothing_heavy(arguments, withou
     )
     assert done.stdout
     assert without.isdisjoint(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "from infoadv.information.mine import measure; measure(images, images + 0.01, steps=2, held_out=1)",
+        "infoadv.attack(model, images, model(images).argmax(1), 'mine', steps=2, search_steps=1)",
+        "from infoadv.numerics.optimizers import SGD; SGD([images], 0.1, momentum=0.9).step([images])",
+    ],
+    ids=["metric", "attack", "training"],
+)
+def test_a_job_does_not_import_the_compiler_of_torch(work):
+    program = (
+        "import sys, torch, infoadv\n"
+        "images = torch.rand(2, 1, 8, 8)\n"
+        "model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))\n"
+        f"{work}\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.split()[-1] == "False"

@@ -15,6 +15,7 @@ from infoadv.attacks import AttackResult, batch_view, margin
 from infoadv.attacks.decoupled import Diagonal, decoupled
 from infoadv.metrics.human import jod_of
 from infoadv.numerics.margins import smooth_margin
+from infoadv.numerics.optimizers import Adam
 from infoadv.numerics.pixels import on_levels
 
 SCHEMA: dict[str, dict] = {
@@ -127,15 +128,13 @@ def jod_descent(
     )
     # From here on the cost is the loss of JOD; the first step enters the image that was found with its own.
     best.cost = torch.full_like(best.cost, torch.inf)
-    delta = (best.best() - images).requires_grad_(True)
-    adam = torch.optim.Adam([delta], lr=learning_rate)
+    delta = best.best() - images
+    adam = Adam([delta], learning_rate)
     multiplier = torch.zeros(len(images), device=images.device)
     for step in range(steps - start):
         done = step / (steps - start)
-        adam.param_groups[0]["lr"] = learning_rate * (
-            _LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * done)) / 2
-        )
-        seen = on_levels(images + delta.detach()).requires_grad_(True)
+        adam.learning_rate = learning_rate * (_LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * done)) / 2)
+        seen = on_levels(images + delta).requires_grad_(True)
         logits = model(seen)
         margins = margin(logits, labels, targets).detach()
         (outwards,) = torch.autograd.grad(smooth_margin(logits, labels, targets).sum(), seen)
@@ -150,7 +149,6 @@ def jod_descent(
             else:
                 share = _FIRST_SHARE * (_LAST_SHARE / _FIRST_SHARE) ** done
                 multiplier = multiplier * torch.where(success, 1 - share, 1 + share)
-            delta.grad = -(better + batch_view(multiplier, outwards) * outwards)
-            adam.step()
+            adam.step([-(better + batch_view(multiplier, outwards) * outwards)])
             delta.copy_((images + delta).clamp(0, 1) - images)
     return AttackResult(best.best(), best.first_success)

@@ -15,6 +15,7 @@ from infoadv.attacks.searches import Information, Trace, TrainedInformation, edg
 from infoadv.attacks.tracking import Tracker
 from infoadv.information.projection import projection_information
 from infoadv.numerics.margins import margin
+from infoadv.numerics.optimizers import SGD, Adam
 from infoadv.numerics.pixels import on_levels
 
 
@@ -81,11 +82,7 @@ def penalised(
     start = clean + _first_delta(penalty.start, clean, seed, indices)
     for number in range(rounds):
         moved = torch.minimum(torch.maximum(start, outer_low), outer_high).detach().requires_grad_(True)
-        optimizer: torch.optim.Optimizer
-        if penalty.optimizer == "adam":
-            optimizer = torch.optim.Adam([moved], lr=penalty.learning_rate)
-        else:
-            optimizer = torch.optim.SGD([moved], lr=penalty.learning_rate)
+        optimizer = (Adam if penalty.optimizer == "adam" else SGD)([moved], penalty.learning_rate)
         information = information_of(number)
         trained = cast(TrainedInformation, information) if hasattr(information, "ascend") else None
         reached = torch.zeros(len(clean), dtype=torch.bool, device=clean.device)
@@ -98,7 +95,7 @@ def penalised(
             loss = (confidence - margins).clamp_min(0)
             kept = information(perturbed)
             total = (c * loss - penalty.alpha * kept).sum()
-            (moved.grad,) = torch.autograd.grad(total, moved, retain_graph=trained is not None)
+            gradients = torch.autograd.grad(total, moved, retain_graph=trained is not None)
             if trained is not None:
                 trained.ascend()
             with torch.no_grad():
@@ -111,7 +108,7 @@ def penalised(
                 truth = trained.truth if trained is not None else lambda image: projection_information(clean, image)
                 image = perturbed.detach().clone()
                 trace.add(now, margins, kept, lambda: truth(image))  # noqa: B023
-                optimizer.step()
+                optimizer.step(gradients)
                 moved.copy_(torch.minimum(torch.maximum(moved, outer_low), outer_high))
                 if penalty.rule == "primal_dual":
                     c = (1 - 0.1 / (step + 1) ** 0.25) * c + 0.1 * loss.detach()

@@ -21,6 +21,7 @@ from torch import Tensor
 from infoadv.information.bounds import Bound, donsker_varadhan, infonce, log_mean_exp, nwj
 from infoadv.information.critic_networks import Critics
 from infoadv.information.projection import sine_squared
+from infoadv.numerics.optimizers import Adam
 
 #: Inside square roots, so that their gradient is finite where the images are parallel.
 _TINY = 1e-12
@@ -137,7 +138,7 @@ class Mine:
         bound: Bound = "donsker_varadhan",
     ) -> None:
         self.critics = critics
-        self.optimizer = torch.optim.Adam(critics.parameters(), lr=learning_rate)
+        self.optimizer = Adam(critics.parameters(), learning_rate)
         self.marginal, self.bound, self.clip, self.rate = marginal, bound, clip, moving_average
         self.log_average: Tensor | None = None
 
@@ -171,10 +172,7 @@ class Mine:
 
     def ascend(self, ascended: Tensor) -> None:
         """Take one Adam step on the critics."""
-        gradients = torch.autograd.grad(-ascended.sum(), list(self.critics.parameters()))
-        for parameter, gradient in zip(self.critics.parameters(), gradients, strict=True):
-            parameter.grad = gradient
-        self.optimizer.step()
+        self.optimizer.step(torch.autograd.grad(-ascended.sum(), self.optimizer.parameters))
 
 
 def measure(
@@ -219,8 +217,7 @@ def measure(
         return draw_pairs(clean, perturbed, draw_normals(samples, dimension, generator, device), standardize)
 
     for step in range(steps):
-        for group in mine.optimizer.param_groups:
-            group["lr"] = learning_rate * (1 - step / steps)
+        mine.optimizer.learning_rate = learning_rate * (1 - step / steps)
         _, ascended = mine.objective(*pairs(), 1 + step % (samples - 1))
         mine.ascend(ascended)
     total = torch.zeros(len(clean), device=device)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from infoadv import artifacts, data, models
 from infoadv.execution.progress import Progress
+from infoadv.numerics.optimizers import SGD
 from infoadv.numerics.pixels import to_images
 from infoadv.registry import plugins
 from infoadv.training import COMMON, TrainingError
@@ -74,12 +75,14 @@ def train(
         options["teacher"] = teacher
     loss_of = plugins.load("training", training["recipe"])
     # Norms and biases are not decayed: decay there only shifts what the next layer undoes.
-    groups = [
-        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": training["weight_decay"]},
-        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.SGD([g for g in groups if g["params"]], lr=0.1, momentum=0.9, nesterov=True)
     parameters = dict(model.named_parameters())
+    optimizers = {}
+    for decayed, weight_decay in ((True, training["weight_decay"]), (False, 0.0)):
+        names = tuple(name for name, parameter in parameters.items() if (parameter.ndim > 1) == decayed)
+        if names:
+            optimizers[names] = SGD(
+                [parameters[name] for name in names], training["learning_rate"], momentum=0.9, weight_decay=weight_decay
+            )
     first_epoch = 0
     if checkpoint.is_file():
         try:
@@ -90,9 +93,10 @@ def train(
         if header.get("specification") == {"identity": identity}:
             first_epoch = header["epoch"]
             models.set_weights(model, {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, checkpoint)
-            for name, parameter in parameters.items():
-                momentum = torch.from_numpy(tensors[f"momentum.{name}"]).to(parameter)
-                optimizer.state[parameter]["momentum_buffer"] = momentum.contiguous(memory_format=torch.preserve_format)
+            for names, optimizer in optimizers.items():
+                optimizer.velocities = [
+                    torch.from_numpy(tensors[f"momentum.{name}"]).to(parameters[name]) for name in names
+                ]
             print(f"resumed after epoch {first_epoch}", file=sys.stderr, flush=True)
 
     x_train = torch.from_numpy(dataset.x_train)
@@ -113,8 +117,6 @@ def train(
             if epoch < training["small_share"] * epochs:
                 images = shrink(images)
             labels = y_train[picked].to(device)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at((epoch * steps + step) / (epochs * steps), training["learning_rate"])
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=training["precision"] == "bfloat16"):
                 loss, logits = loss_of(
                     model,
@@ -128,9 +130,13 @@ def train(
                 raise TrainingError(
                     f"the loss is {loss.item()} in epoch {epoch + 1}; lower training.learning_rate and run again."
                 )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            slopes = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
+            gradients = dict(zip(parameters, slopes, strict=True))
+            for names, optimizer in optimizers.items():
+                optimizer.learning_rate = learning_rate_at(
+                    (epoch * steps + step) / (epochs * steps), training["learning_rate"]
+                )
+                optimizer.step([gradients[name] for name in names])
             correct += int((logits.argmax(1) == labels).sum())
             seen += len(labels)
             progress.update(
@@ -138,8 +144,9 @@ def train(
                 f"epoch {epoch + 1}/{epochs}  loss {loss.item():.3f}  training accuracy {correct / seen:.3f}",
             )
         state = {f"model.{name}": array for name, array in models.weights_of(model).items()}
-        for name, parameter in parameters.items():
-            buffer = optimizer.state[parameter]["momentum_buffer"]
-            state[f"momentum.{name}"] = buffer.detach().cpu().contiguous().numpy()
+        for names, optimizer in optimizers.items():
+            for name, velocity in zip(names, optimizer.velocities, strict=True):
+                if velocity is not None:
+                    state[f"momentum.{name}"] = velocity.cpu().contiguous().numpy()
         header = artifacts.provenance("checkpoint", {"identity": identity}, epoch=epoch + 1)
         artifacts.save_tensors(checkpoint, state, header)
