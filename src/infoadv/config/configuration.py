@@ -115,6 +115,7 @@ class Config:
             "claimed": self.statistics["claimed"],
             "alike": self.alike,
             "combinations": [sweep for sweep in self.values["sweeps"].values() if "combinations" in sweep],
+            "values": [sweep for sweep in self.values["sweeps"].values() if "combinations" not in sweep],
         }
         if inputs["stage"] == "metrics" and not all(have[key] for key in inputs.get("needs", ())):
             return False

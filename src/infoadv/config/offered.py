@@ -46,8 +46,8 @@ def stage_inputs(kind: str, name: str) -> dict[str, Any]:
 
     Further keys: ``per: "dataset"`` draws a figure of metrics, models or pictures for each data set by itself; ``needs``
     lists the keys of the section ``flow`` without which there is no such result, or for a table of metrics "claimed" (attacks
-    in ``statistics.claimed``), "alike" (networks that differ in the seed of their training alone) and "combinations" (a sweep
-    over those of options); ``trace: True`` asks for an attack that records its run.
+    in ``statistics.claimed``), "alike" (networks that differ in the seed of their training alone), "combinations" (a sweep over
+    those of options) and "values" (a sweep over those of one option); ``trace: True`` asks for an attack that records its run.
 
     Raises ``ConfigError`` where the literal says anything else.
     """
@@ -59,7 +59,11 @@ def stage_inputs(kind: str, name: str) -> dict[str, Any]:
         "stage": {"enum": [*_STAGES, *([_OF_ONE_ATTACK] if kind == "figures" else [])]},
         **({"per": {"const": "dataset"}} if per_dataset else {}),
         **({"needs": {"type": "array", "items": {"type": "string"}}} if found["stage"] == "flow" else {}),
-        **({"needs": {"type": "array", "items": {"enum": ["claimed", "alike", "combinations"]}}} if of_metrics else {}),
+        **(
+            {"needs": {"type": "array", "items": {"enum": ["claimed", "alike", "combinations", "values"]}}}
+            if of_metrics
+            else {}
+        ),
         **({"trace": {"type": "boolean"}} if found["stage"] == _OF_ONE_ATTACK else {}),
     }
     try:

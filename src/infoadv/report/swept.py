@@ -1,0 +1,30 @@
+"""What sweeps over one option at a time tried, for the table and the figure that show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from infoadv.report import statistics
+from infoadv.report.rows import Attack, Rows
+
+
+def values_of(rows: Rows, target: tuple[str, str], attack: Attack) -> dict[str, list[tuple[Any, Attack]]]:
+    """Return what ran on a target of each option that a sweep varies alone: its values in order, with their attacks."""
+    found: dict[str, list[tuple[Any, Attack]]] = {}
+    for other in rows.attacks:
+        if other.sweep_of == attack.name and len(other.varied) == 1 and len(rows.of(*target, other.name)):
+            ((option, value),) = other.varied.items()
+            found.setdefault(option, [(attack.varied[option], attack)]).append((value, other))
+    return {
+        option: sorted(values, key=lambda entry: (isinstance(entry[0], str), entry[0]))
+        for option, values in found.items()
+    }
+
+
+def common(rows: Rows, target: tuple[str, str], attacks: Sequence[Attack]) -> list[int]:
+    """Return the data-set indices of the images on which those attacks succeed that do not fail often."""
+    own = {attack.name: rows.of(*target, attack.name).set_index("index")["success"] for attack in attacks}
+    best = max(float(success.mean()) for success in own.values())
+    counted = [success for success in own.values() if success.mean() >= statistics.RELIABLE * best]
+    return sorted(set.intersection(*(set(success.index[success]) for success in counted)))
