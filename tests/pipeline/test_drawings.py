@@ -260,7 +260,13 @@ def test_every_result_of_the_package_says_rightly_what_it_is_made_from(kind):
 
 def test_no_result_is_known_by_name_to_rules_layout_and_configuration():
     """But what is the name of a section or stage as well: the calibration of MINE, information profiles."""
-    names = {*plugins.names("tables"), *plugins.names("figures")} - {"calibration", "profiles", "sweeps", "transfer", "tuning"}
+    names = {*plugins.names("tables"), *plugins.names("figures")} - {
+        "calibration",
+        "profiles",
+        "sweeps",
+        "transfer",
+        "tuning",
+    }
     files = [*(ROOT / "workflow").rglob("*.smk"), ROOT / "workflow" / "Snakefile"]
     files += [path for part in ("pipeline", "config") for path in (plugins.PACKAGE / part).glob("*.[pj]*")]
     assert len(files) > 20
