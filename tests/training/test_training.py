@@ -517,15 +517,15 @@ def test_pgd_stays_in_the_ball_and_in_the_box(trained_model, digits_data, monkey
     dataset, _ = data.load(digits_data)
     seen = []
 
-    def step(network, images, labels, delta, epsilon, length):
-        moved = recipes.linf_step(network, images, labels, delta, epsilon, length)
+    def step(images, delta, gradient, epsilon, length):
+        moved = recipes.stepped(images, delta, gradient, epsilon, length)
         for change in (delta, moved):
             seen.append(
                 (float(change.abs().max()), float((images + change).min()), float((images + change).max()), length)
             )
         return moved
 
-    monkeypatch.setattr(evaluation, "linf_step", step)
+    monkeypatch.setattr(evaluation, "stepped", step)
     pgd_accuracy(model, dataset.x_test[:50], dataset.y_test[:50], CPU, 0.08, 0)
     assert len(seen) == 2 * evaluation.PGD_STEPS
     assert max(size for size, *_ in seen) <= 0.08 + 1e-6

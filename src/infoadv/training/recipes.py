@@ -24,7 +24,12 @@ def signed_step(loss: Callable[[Tensor], Tensor], images: Tensor, delta: Tensor,
     """Return ``delta`` after one signed-gradient ascent of ``loss(images + delta)``, inside the L-infinity ball and [0, 1]."""
     delta = delta.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(loss(images + delta), delta)
-    delta = (delta.detach() + step * gradient.sign()).clamp(-epsilon, epsilon)
+    return stepped(images, delta.detach(), gradient, epsilon, step)
+
+
+def stepped(images: Tensor, delta: Tensor, gradient: Tensor, epsilon: float, step: float) -> Tensor:
+    """Return ``delta`` after one step along the signs of ``gradient``, inside the L-infinity ball and [0, 1]."""
+    delta = (delta + step * gradient.sign()).clamp(-epsilon, epsilon)
     return (images + delta).clamp(0, 1) - images
 
 
