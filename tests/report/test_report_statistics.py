@@ -109,6 +109,15 @@ def test_paired_agrees_with_scipy_and_knows_the_direction() -> None:
     assert 0 < result.low < result.difference < result.high
 
 
+def test_the_signed_rank_test_of_few_values_with_ties_is_that_of_scipy() -> None:
+    generator = np.random.default_rng(6)
+    for count in (3, 7, 9):
+        difference = generator.choice([-0.2, -0.1, 0.1, 0.2, 0.3], count)
+        assert len(np.unique(np.abs(difference))) < count
+        expected = stats.wilcoxon(difference).pvalue
+        assert statistics.signed_rank(difference).p == pytest.approx(expected, abs=1e-12), difference
+
+
 def test_paired_without_a_difference_or_a_pair() -> None:
     same = statistics.paired(np.ones(4), np.ones(4), SETTINGS)
     assert (same.n, same.difference, same.p, same.effect) == (4, 0.0, 1.0, 0.0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -64,6 +65,7 @@ class Rows:
     targets: list[tuple[str, str]]
     attacks: list[Attack]
     metrics: list[Metric]
+    _common: dict[tuple[str, str], set[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def metric(self, column: str) -> Metric:
         """Return a metric by its column."""
@@ -75,10 +77,15 @@ class Rows:
 
     def of(self, dataset: str, model: str, attack: str | None = None) -> pd.DataFrame:
         """Return the rows of a target model, or of one attack on it."""
-        chosen = (self.frame["dataset"] == dataset) & (self.frame["model"] == model)
-        if attack is not None:
-            chosen &= self.frame["attack"] == attack
-        return self.frame[chosen]
+        return self._parts.get((dataset, model, attack), self.frame[:0])
+
+    @cached_property
+    def _parts(self) -> dict[tuple[str, str, str | None], pd.DataFrame]:
+        parts: dict[tuple[str, str, str | None], pd.DataFrame] = {}
+        for (dataset, model), of_target in self.frame.groupby(["dataset", "model"], sort=False):
+            parts[dataset, model, None] = of_target
+            parts |= {(dataset, model, attack): part for attack, part in of_target.groupby("attack", sort=False)}
+        return parts
 
     def attacks_on(self, dataset: str, model: str, *, compared: bool = False) -> list[Attack]:
         """Return the attacks on a target model that are no part of a sweep, controls included, or the compared ones."""
@@ -101,8 +108,10 @@ class Rows:
 
     def common(self, dataset: str, model: str) -> set[int]:
         """Return the indices of the images on which all reliable attacks on this target succeed."""
-        names = [attack.name for attack in self.reliable(dataset, model)]
-        return statistics.common_successes(self.of(dataset, model), names)
+        if (dataset, model) not in self._common:
+            names = [attack.name for attack in self.reliable(dataset, model)]
+            self._common[dataset, model] = statistics.common_successes(self.of(dataset, model), names)
+        return self._common[dataset, model]
 
     def averaged(self, dataset: str, model: str, attack: Attack) -> pd.DataFrame:
         """Return the rows over which an attack's metrics are taken.
