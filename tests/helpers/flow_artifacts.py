@@ -286,7 +286,7 @@ def save_sized(
                 moved = gain(name, source) * norms
                 likely = 1 / (1 + np.exp(7 - moved)) if rate is None else rate(source, norms)
                 fools = (luck < likely) | ((name == source) & (condition == "native"))
-                strength = moved / 4 + bonus * (fools & (name != source))
+                strength = moved / 2 + bonus * (fools & (name != source))
                 for index in np.flatnonzero((wanted < counts[source]) | (condition == "native")):
                     about = {"success": bool(fools[index]), "crafted": True, "l2": float(norms[index])}
                     network.perturb(

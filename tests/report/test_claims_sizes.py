@@ -145,7 +145,7 @@ def test_enough_images_decide_whether_deep_conv_is_isolated(
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> tuple[flow.Flow, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("attacked")
-    (path,) = (path for path in save_flow(folder, images=40, effect=0.0) if path.endswith("good_init.parquet"))
+    (path,) = (path for path in save_flow(folder, images=64, effect=0.0, rate=1.0) if path.endswith("good_init.parquet"))
     spec = specification(estimators=["copula"], **TRIMMING | {"trimmed": None})
     return flow.load([path], spec), spec
 
@@ -166,7 +166,7 @@ def drawn(read: flow.Flow, seed: int, apart: float = 0.0) -> flow.Flow:
     of_image = random.standard_normal(shape)[group.table["index"]]
     level = (2 * l2 + apart * attack).to_numpy()[:, None]
     changed = flow.Group(
-        group.table.assign(l2=l2), group.values | {"oip": level + of_image + random.standard_normal(shape)}
+        group.table.assign(l2=l2), group.values | {"oip": level + 0.3 * of_image + random.standard_normal(shape)}
     )
     networks = {read.main.name: replace(read.main, groups={"copula": changed})}
     return replace(read, networks=networks, settings=replace(read.settings, seed=seed))
@@ -188,7 +188,7 @@ def test_attacks_that_differ_in_nothing_but_l2_are_told_apart_no_more_often_than
     attacked: tuple[flow.Flow, dict[str, Any]],
 ) -> None:
     read, spec = attacked
-    draws = 120
+    draws = 100
     found = sum(supported(drawn(read, seed), spec) for seed in range(draws))
     # More than this many have a probability below one in a thousand at the level.
     assert found <= binom.ppf(0.999, draws, statistics.ALPHA)
