@@ -145,7 +145,9 @@ def test_enough_images_decide_whether_deep_conv_is_isolated(
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> tuple[flow.Flow, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("attacked")
-    (path,) = (path for path in save_flow(folder, images=64, effect=0.0, rate=1.0) if path.endswith("good_init.parquet"))
+    (path,) = (
+        path for path in save_flow(folder, images=64, effect=0.0, rate=1.0) if path.endswith("good_init.parquet")
+    )
     spec = specification(estimators=["copula"], **TRIMMING | {"trimmed": None})
     return flow.load([path], spec), spec
 
