@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,54 @@ def save_flow(
             for condition in ("native", "noise", *(("matched", "matched_noise") if attack != "jsma" else ())):
                 untrained.perturb("good_init", attack, condition, index, 0.0, success=True, crafted=True, l2=1.0)
     paths.append(untrained.save(folder, estimators))
+    return paths
+
+
+def save_sized(
+    folder: Path,
+    median: Mapping[str, int],
+    *,
+    images: int,
+    gain: Callable[[str, str], float] = lambda network, source: 1.0,
+    bonus: float = 0.0,
+    rate: Callable[[str, np.ndarray], np.ndarray] | None = None,
+) -> list[str]:
+    """Write artefacts of JSMA's examples whose profiles, and whose transfer, depend on L2 alone; return their paths.
+
+    ``median`` says of how many features an example made on each network is, in the middle. L2 is the square root of their
+    number, and the profile moves by ``gain(network, source)`` times L2, in proportion; 1 is no effect. Whether an example
+    fools a network that it was not made on depends on the product as well, or is drawn with the share ``rate(source, L2)``.
+    ``bonus`` is by how many clean spreads more an example moves the profile that fools such a network. Of every tenth image
+    no cut example is there.
+    """
+    random = np.random.default_rng([images, *median.values()])
+    spread = np.exp(0.6 * random.standard_normal((len(median), images)))
+    counts = {
+        name: 2 * np.clip(np.round(middle / 2 * own), 1, 500).astype(int)
+        for (name, middle), own in zip(median.items(), spread, strict=True)
+    }
+    paths = []
+    for name in median:
+        # One clean spread for all: D is in its units, and what chance does to it would tell networks apart.
+        network = _Builder("", 4, images, 1.0)
+        network.name, network.random = name, np.random.default_rng([sum(map(ord, name)), images])
+        for source in median:
+            luck = network.random.uniform(size=images)
+            beside = {"native": counts[source]}
+            beside |= {f"equal:{other}": counts[other] for other in median if other != source}
+            for condition, wanted in beside.items():
+                norms = np.sqrt(wanted)
+                moved = gain(name, source) * norms
+                likely = 1 / (1 + np.exp(7 - moved)) if rate is None else rate(source, norms)
+                fools = (luck < likely) | ((name == source) & (condition == "native"))
+                strength = moved / 2 + bonus * (fools & (name != source))
+                given = (wanted < counts[source]) & (np.arange(images) % 10 > 0) | (condition == "native")
+                for index in np.flatnonzero(given):
+                    about = {"success": bool(fools[index]), "crafted": True, "l2": float(norms[index])}
+                    network.perturb(
+                        source, "jsma", condition, index, strength[index], **about, features=int(wanted[index])
+                    )
+        paths.append(network.save(folder, ("copula",)))
     return paths
 
 

@@ -13,10 +13,11 @@ native size the answer to either question is therefore in part the size of the e
   examples of different images, and to cut one would change whether it transfers; so their sizes are matched by stratum. Levels
   of D, sizes and rates of transfer differ between the pairs of networks, which alone makes a difference where there is none
   (Simpson's paradox). D and transfer are centred within each stratum: a pair (network, source), and in it up to five sets of
-  examples with similarly many changed features, at least ten in each. The mean difference within strata counts. Its interval
-  resamples images, its p value permutes transfer within strata, an image's together. Whether the strata do what they should is
-  a row of its own: the difference in changed features that is left within them. Beside stand the rows within pairs of networks
-  alone, each network, and D less that of noise with as many features.
+  examples with similarly many changed features, at least ten in each. Sizes still differ a little within a stratum, so a
+  straight line takes out what D owes to them there. The mean difference within strata counts. Its interval resamples images, its
+  p value permutes transfer within strata, an image's together. How much the line has to take out is a row of its own: the
+  difference in changed features that is left within strata. Beside stand the rows within pairs of networks alone, each network,
+  and D less that of noise with as many features.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from infoadv.report.claims.outcomes import (
     sized,
     whole_table,
 )
-from infoadv.report.claims.sizes import pair, strata
+from infoadv.report.claims.sizes import adjusted, pair, strata
 
 _OWN, _EQUAL = "D of own examples", "others' examples, as many features"
 _TRANSFERABLE, _SIMILAR = "D of transferable", "non-transferable, similarly many features"
@@ -70,7 +71,7 @@ def rows(read: flow.Flow, specification: Mapping[str, Any]) -> Iterator[dict[str
         return group.table["features"].astype(float)
 
     # Not by profile: the sizes are those of the images.
-    left = _within(read, networks, read.estimator, features, by_size=True)
+    left = _within(read, networks, read.estimator, features, by_size=True, adjust=False)
     names = ", ".join(network.name for network in networks)
     statistic = "changed features of transferable, left within strata"
     yield record("Q5b", CONTROL, statistic, f"{_SIMILAR}, all networks", left, network=names)
@@ -113,9 +114,18 @@ def _own_and_others(read: flow.Flow) -> Iterator[Comparison]:
 
 
 def _within(
-    read: flow.Flow, chosen: Sequence[flow.Network], estimator: str, valued: Value, *, by_size: bool
+    read: flow.Flow,
+    chosen: Sequence[flow.Network],
+    estimator: str,
+    valued: Value,
+    *,
+    by_size: bool,
+    adjust: bool = True,
 ) -> Outcome:
-    """Compare a value of transferable and of other examples within pairs of networks, and in these by size if asked."""
+    """Compare a value of transferable and of other examples within pairs of networks, and in these by size if asked.
+
+    With ``by_size`` and ``adjust`` the value is also adjusted for the sizes that differ within a stratum.
+    """
     tables = []
     for network in chosen:
         others = read.of_others(network, estimator)
@@ -123,8 +133,11 @@ def _within(
             value=valued(network, estimator, others), cell=network.name + " " + others.table["source"]
         )
         for _, part in table.groupby("cell", sort=False):
-            stratum = strata(part["features"].to_numpy()) if by_size else np.zeros(len(part), dtype=int)
-            tables.append(part.assign(cell=part["cell"] + " " + stratum.astype(str).astype(object)))
+            sizes, value = (part[name].to_numpy(dtype=float) for name in ("features", "value"))
+            stratum = strata(sizes) if by_size else np.zeros(len(part), dtype=int)
+            if by_size and adjust:
+                value = adjusted(value, sizes, stratum)
+            tables.append(part.assign(value=value, cell=part["cell"] + " " + stratum.astype(str).astype(object)))
     if not tables:
         return Outcome(reason="no examples of other networks")
     table = pd.concat(tables, ignore_index=True)
