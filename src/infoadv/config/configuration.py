@@ -7,7 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infoadv.config import attacks, datasets, figures, flow, metrics, models, offered, plugin_folders, purpose, runs
+from infoadv.config import (
+    attacks,
+    datasets,
+    figures,
+    flow,
+    memory,
+    metrics,
+    models,
+    offered,
+    plugin_folders,
+    purpose,
+    runs,
+)
 from infoadv.config.errors import ConfigError, require_known
 from infoadv.config.limits import require_distinct, require_plain
 from infoadv.config.reading import read
@@ -31,10 +43,12 @@ class Config:
         self.seed: int = self.values["seed"]
         self.device: str = self.values["device"]
         self.images: int = self.values["images"]
-        self.chunk: int = self.values["chunk"]
         self.threads: dict[str, int] = self.values["threads"]
         self.data_root: str | None = self.values["data_root"]
         self.datasets = datasets.completed(self.values)
+        if self.values["chunk"] == "auto":
+            self.values["chunk"] = memory.chunk(self.device, self.values["threads"]["attack"], self.datasets)
+        self.chunk: int = self.values["chunk"]
         self.first_images = purpose.first_images(self.values, self.datasets)
         self.models = models.completed(self.values, self.datasets)
         self.alike = models.alike(self.models, self.values)

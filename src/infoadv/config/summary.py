@@ -19,6 +19,7 @@ def text(settings: Config, directory: Path) -> str:
         attacks = [run.attack for run in settings.runs if (run.dataset, run.model) == (dataset, model)]
         lines.append(f"           {dataset}/{model}: {len(attacks)} attacks on {settings.images} images")
     lines += [
+        f"chunk      {settings.chunk} images at once",
         f"attacks    {len(settings.attacks)}: {', '.join(settings.attacks)}",
         f"metrics    {len(settings.metrics)}: {', '.join(settings.metrics)}",
     ]

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from infoadv.config import Config
+from infoadv.config.memory import BASE, CHUNK_IMAGE, CUDA, times
 
 #: Minutes for what each job does first: start Snakemake, import, read the inputs. Seen: 5 to 30 s.
 START = 10
@@ -34,13 +35,6 @@ POINT = 2.0
 #: Seconds per image and attack of a table or figure. Seen: 0.002.
 ROW = 0.01
 
-#: Megabytes of Python, torch and a data set. Seen: 560 to 900 on a CPU, 1,560 with the metrics.
-BASE = 2000
-#: Megabytes that the libraries of CUDA add. An assumption.
-CUDA = 3000
-#: Megabytes per image of a chunk, up to 64 pixels a side; in proportion to the pixels beyond. Seen: 1 to 6 (residual network of
-#: width 32), width 64 keeps twice as much; at 224 pixels 55 (resnet18) and 120 (resnet50), for which 196 are asked.
-CHUNK_IMAGE = 16
 #: Megabytes per attacked image of 32 pixels, in proportion beyond. Its artefact has 0.016; a job holds up to three copies.
 IMAGE = 0.05
 #: Megabytes of training per megabyte of data set. Seen: 10 on CIFAR-10 beside the 560 that every job has.
@@ -85,7 +79,7 @@ def _memory(config: Config, working: float) -> int:
 
 def attack_seconds(config: Config, dataset: str, attack: str, images: int) -> float:
     """Return the seconds that one attack on ``images`` images takes on a core."""
-    return images * passes(config.attacks[attack].options[dataset]) * PASS * _times(config, dataset, 64)
+    return images * passes(config.attacks[attack].options[dataset]) * PASS * times(config.datasets[dataset], 64)
 
 
 def attack_minutes(config: Config, dataset: str, attack: str, images: int) -> int:
@@ -95,15 +89,8 @@ def attack_minutes(config: Config, dataset: str, attack: str, images: int) -> in
 
 def attack_memory(config: Config, dataset: str, images: int) -> int:
     """Return the memory of a job that attacks ``images`` images, a chunk at a time."""
-    chunk = config.chunk * CHUNK_IMAGE * _times(config, dataset, 64)
-    return _memory(config, chunk + images * IMAGE * _times(config, dataset, 32))
-
-
-def _times(config: Config, dataset: str, side: int) -> float:
-    """Return how many times more pixels an image has than one of ``side`` x ``side``, at least 1, if its ``size`` is known."""
-    size = config.datasets[dataset].get("size") or side
-    height, width = size if isinstance(size, list) else (size, size)
-    return max(1.0, height * width / side**2)
+    chunk = config.chunk * CHUNK_IMAGE * times(config.datasets[dataset], 64)
+    return _memory(config, chunk + images * IMAGE * times(config.datasets[dataset], 32))
 
 
 def training_seconds(config: Config, dataset: str, model: str, data_mb: float) -> float:
@@ -138,12 +125,12 @@ def transfer_minutes(config: Config, dataset: str) -> int:
     """Return the run time of the job that shows the images of every attack on a data set to its other networks."""
     runs = [run for run in config.runs if run.dataset == dataset]
     networks = len({run.model for run in runs})
-    return _minutes(config, len(runs) * (networks - 1) * config.images * PASS * _times(config, dataset, 64))
+    return _minutes(config, len(runs) * (networks - 1) * config.images * PASS * times(config.datasets[dataset], 64))
 
 
 def transfer_memory(config: Config, dataset: str) -> int:
     """Return the memory of that job, which reads one attack at a time."""
-    return _memory(config, 1000 + config.images * IMAGE * _times(config, dataset, 32))
+    return _memory(config, 1000 + config.images * IMAGE * times(config.datasets[dataset], 32))
 
 
 def profiles_minutes(config: Config, model: str) -> int:
