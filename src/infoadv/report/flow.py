@@ -34,7 +34,7 @@ _INPUT = ("estimator", "source", "attack", "condition", "index", "step")
 _ABOUT = ("label", "target", "prediction", "success", "crafted", "l2", "features", "progress")
 _VALUES = (*PROFILES, "dead", "v_true", "v_adversarial")
 #: A spread below this is rounding.
-_STILL = 1e-12
+STILL = 1e-12
 #: Share of the variance over layers that the Gaussian process may call noise: more, and it would ignore the layers.
 _NOISE = 0.05
 
@@ -294,7 +294,7 @@ def deviations(values: np.ndarray, reference: np.ndarray, spread: np.ndarray) ->
     >>> deviations(np.array([[2.0, 5.0, 1.0]]), np.array([[0.0, 1.0, 0.0]]), np.array([1.0, 2.0, 0.0])).tolist()
     [2.0]
     """
-    used = spread > _STILL
+    used = spread > STILL
     scaled = (values[:, used] - reference[:, used]) / spread[used]
     defined = ~np.isnan(scaled)
     count = defined.sum(axis=1)

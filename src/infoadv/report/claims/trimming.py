@@ -1,7 +1,8 @@
 """Q4, the flow of the full network is easier to shift than that of the trimmed one.
 
 D of the trimmed network's examples in the full network less D of the full network's in the trimmed one, and the rates at which
-both fool the network that they were not made for, paired by image. Examples count if they fool the network they were made on.
+both fool the network that they were not made for, paired by image. The interval of D takes in that each network's clean spread is
+an estimate (:mod:`infoadv.report.claims.spreads`). Examples count if they fool the network they were made on.
 
 The full network needs more changed features than the trimmed one, and with more features D and the rate both grow, whatever
 network they were chosen on. Examples are therefore compared at one size (:mod:`infoadv.report.claims.sizes`): the longer of an
@@ -14,6 +15,7 @@ rows of one size decide, those at native size are controls, unpaired where fewer
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from infoadv.report import flow, statistics
@@ -32,6 +34,7 @@ from infoadv.report.claims.outcomes import (
     sized,
 )
 from infoadv.report.claims.sizes import equal, of_one_size
+from infoadv.report.claims.spreads import interval
 
 _DEVIATION, _RATE = "D of examples, trimmed to full", "transfer rate, trimmed to full"
 #: The two readings: role, what is compared with, whether the examples are as they are.
@@ -67,11 +70,13 @@ def _comparisons(read: flow.Flow) -> Iterator[Comparison]:
 
     def deviations(*, native: bool) -> Measure:
         def measure(estimator: str, profile: str) -> Outcome:
-            groups = _passed_on(read, estimator, trimmed, native=native)
+            groups, networks = _passed_on(read, estimator, trimmed, native=native), (read.main, trimmed)
             values = [group.deviation(profile) for group in groups]
             one, other, images = flow.paired(*values)
             if not native or len(images) >= statistics.MINIMUM:
-                found, test = statistics.paired(one, other, read.settings), "Wilcoxon"
+                low, high = interval(list(zip(networks, groups, strict=True)), estimator, profile, read.settings)
+                found = replace(statistics.paired(one, other, read.settings), low=low, high=high)
+                test = "Wilcoxon"
             else:
                 apart = [value.to_numpy(dtype=float) for value in values]
                 found, test = statistics.unpaired(apart[0], apart[1], read.settings), "Mann-Whitney"

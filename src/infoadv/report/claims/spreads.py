@@ -1,0 +1,71 @@
+"""The interval of a difference in D between two networks, each of which is measured in clean spreads of its own.
+
+Between two inputs of one network the spread cancels in the sign. Between networks it does not: a spread that was found too small
+on the clean images at hand makes every D of that network too large, however many examples there are. So the interval resamples
+the images with all that belongs to them, clean inputs and examples, and takes spreads and D anew in each resample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from infoadv.report import flow, statistics
+
+
+def interval(
+    sides: Sequence[tuple[flow.Network, flow.Group]], estimator: str, profile: str, settings: statistics.Settings
+) -> tuple[float, float]:
+    """Return the bootstrap interval of the mean over images of D on the first side less D on the second.
+
+    A side is a network and its examples, one for each image. Images that are on both sides count; clean inputs count all.
+    """
+    one, other = (set(group.images) for _, group in sides)
+    paired = sorted(one & other)
+    images = sorted({*paired, *(image for network, _ in sides for image in network.clean(estimator).images)})
+    place = {image: number for number, image in enumerate(images)}
+    drawn = statistics.multiplicities(len(images), settings).astype(float)
+    weights = drawn[:, [place[image] for image in paired]]
+    means = []
+    for network, group in sides:
+        clean = network.clean(estimator)
+        spread = _spreads(clean.values[profile], drawn[:, [place[image] for image in clean.images]])
+        means.append(_mean_deviation(_rows(group, paired, profile), _rows(clean, paired, profile), spread, weights))
+    known = ~np.isnan(means[0] - means[1])
+    if not known.any():
+        return float("nan"), float("nan")
+    return statistics.percentiles((means[0] - means[1])[known], settings.confidence)
+
+
+def _rows(group: flow.Group, images: Sequence[int], profile: str) -> np.ndarray:
+    """Return the profiles (n, K) of the inputs made from these images, in this order."""
+    place = {image: row for row, image in enumerate(group.images)}
+    return group.values[profile][[place[image] for image in images]]
+
+
+def _spreads(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the standard deviation (n - 1) of each column of values (n, K) in each resample of weights (R, n), (R, K)."""
+    defined = ~np.isnan(values)
+    # Centred first: the moments of what lies far from 0 cancel.
+    centred = np.where(defined, values - np.nanmean(values, axis=0), 0.0)
+    count = weights @ defined
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = weights @ centred / count
+        variance = (weights @ centred**2 - count * mean**2) / (count - 1)
+    return np.sqrt(np.where(count > 1, np.maximum(variance, 0.0), np.nan))
+
+
+def _mean_deviation(values: np.ndarray, reference: np.ndarray, spread: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the mean over inputs of D, as :func:`infoadv.report.flow.deviations` defines it, in each resample, (R,)."""
+    used = spread > flow.STILL
+    inverse = np.where(used, 1 / np.where(used, spread, 1.0) ** 2, 0.0)
+    defined = ~np.isnan(values - reference)
+    squares = np.where(defined, values - reference, 0.0) ** 2
+    count = used.astype(float) @ defined.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        deviation = np.sqrt(inverse @ squares.T / count)
+    known = count > 0
+    total = (weights * np.where(known, deviation, 0.0)).sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return total / (weights * known).sum(1)
