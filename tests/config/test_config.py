@@ -271,6 +271,13 @@ def test_a_wrong_configuration_is_refused_in_one_line(raw, path, value, message)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("method", ["fgsm", "deepfool"])
+def test_an_attack_without_a_targeted_form_is_refused_with_one_that_has_it(raw, method):
+    raw["attacks"]["aimed"] = {"method": method, "target": "least_likely"}
+    with pytest.raises(ConfigError, match=rf"attacks\.aimed\.target: {method} takes no target: .*; use "):
+        Config(raw)
+
+
 def test_networks_with_weights_or_a_normalisation_of_their_own(raw):
     given = {"architecture": "resnet", "weights": "./w.safetensors", "mean": 0.5, "std": [0.2]}
     settings = Config(set_key(raw, "models/e", given))

@@ -43,6 +43,12 @@ OPTIMISES = {
     "ddn": ["l2", "psnr"],
 }
 
+#: Attacks that take no target, and what does: a configuration that gives them one is refused.
+UNTARGETED = {
+    "fgsm": "foolbox has no targeted form of it; use bim with steps: 1 and relative_step: 1",
+    "deepfool": "it has no targeted form; use cw_l2 or ddn",
+}
+
 SCHEMA: dict[str, dict] = {
     "fgsm": {
         "epsilon": {
@@ -238,7 +244,7 @@ def fgsm(
     the image at the largest budget tried. Raises AttackError if ``targets`` is given: foolbox has no targeted FGSM.
     """
     if targets is not None:
-        raise AttackError("fgsm is untargeted in foolbox; use bim with steps: 1 and relative_step: 1 for a target.")
+        raise AttackError(f"fgsm takes no target: {UNTARGETED['fgsm']}.")
     descent = _LinfDescent(None, rel_stepsize=1.0, steps=1)
     return _within_budget(
         descent, model, images, labels, None, epsilon=epsilon, first=FIRST_LINF, largest=1.0, trials=trials
@@ -404,7 +410,7 @@ def deepfool(
     AttackError if ``targets`` is given.
     """
     if targets is not None:
-        raise AttackError("deepfool has no targeted form; use cw_l2 or ddn for a target.")
+        raise AttackError(f"deepfool takes no target: {UNTARGETED['deepfool']}.")
     attack = L2DeepFoolAttack(steps=steps, candidates=candidates, overshoot=overshoot)
     watched = _Watched(model, images, labels, None, candidates=candidates)
     last = attack.run(watched, images, _criterion(labels, None))

@@ -100,6 +100,9 @@ def _attack(
     path = f"attacks.{name}"
     if entry["method"] == "mutual_information":
         raise ConfigError(f"{path}.method: {_of_one_method(entry)}")
+    why = plugins.literals("attacks", "UNTARGETED").get(entry["method"])
+    if why is not None and entry["target"] != "untargeted":
+        raise ConfigError(f"{path}.target: {entry['method']} takes no target: {why}.")
     chosen, models = _scope(path, entry, datasets, attacked)
     for dataset in entry["per_dataset"]:
         require_known(dataset, datasets, f"{path}.per_dataset", "data set")
