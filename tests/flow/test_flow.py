@@ -323,6 +323,19 @@ def test_examples_are_cut_to_the_size_of_others(study, digits_data):
         kept = found.pixels != clean
         assert (found.pixels[kept] == crafted.eight_bit[found.place][kept]).all()
         cut[name] = set(index.tolist())
+        # Beside itself no example is longer: there is nothing to cut, and no row.
+        (nothing,) = conditions.build(
+            crafted,
+            [equal_to(name)],
+            dataset,
+            taken_for=none,
+            known=none,
+            reference=None,
+            others=made,
+            iterates=4,
+            seed=0,
+        )
+        assert nothing.pixels.shape == (0, *dataset.shape)
     assert not cut["first"] & cut["second"]
     assert cut["first"] | cut["second"] == {i for i in shared if counts["first"][i] != counts["second"][i]}
     assert cut["first"] | cut["second"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ def scaled_to(crafted: Crafted, clean: np.ndarray, wanted: np.ndarray, seed: int
         middle = (low + high) / 2
         below = l2(at(middle), clean) < wanted
         low, high = np.where(below, middle, low), np.where(below, high, middle)
-    result = at(low).reshape(len(clean), -1)
+    result = _flat(at(low))
     larger, origin = at(high).reshape(result.shape), clean.reshape(result.shape).astype(np.float64)
     for image, above, start_at, norm, index in zip(result, larger, origin, wanted, crafted.index, strict=True):
         jump = np.flatnonzero(image != above)
@@ -148,6 +149,11 @@ def _equal_noise(crafted: Crafted, clean: np.ndarray, norms: np.ndarray, seed: i
     return (noisy * 255).round().to(torch.uint8).numpy()
 
 
+def _flat(images: np.ndarray) -> np.ndarray:
+    """Return images (N, C, H, W) as rows (N, D), also where N is 0."""
+    return images.reshape(len(images), math.prod(images.shape[1:]))
+
+
 def _random_order(image: np.ndarray, index: int, seed: int) -> np.ndarray:
     """Return the features of one image that JSMA could choose, in random order."""
     free = np.flatnonzero(image.reshape(-1) < 255 * SATURATED)
@@ -156,7 +162,7 @@ def _random_order(image: np.ndarray, index: int, seed: int) -> np.ndarray:
 
 def _random_features(crafted: Crafted, clean: np.ndarray, seed: int) -> np.ndarray:
     """Set as many random features to 1 as JSMA did, among those that it could have chosen."""
-    noisy = clean.copy().reshape(len(clean), -1)
+    noisy = _flat(clean.copy())
     for row, (index, count) in enumerate(zip(crafted.index, features(crafted.eight_bit, clean), strict=True)):
         noisy[row, _random_order(clean[row], int(index), seed)[:count]] = 255
     return noisy.reshape(clean.shape)
@@ -214,7 +220,7 @@ def _cut(crafted: Crafted, clean: np.ndarray, beside: Crafted, dataset: Dataset,
     place = np.array(
         [row for row, index in enumerate(crafted.index.tolist()) if fewer.get(index, own[row]) < own[row]], np.int64
     )
-    pixels = clean[place].reshape(len(place), -1)
+    pixels = _flat(clean[place])
     assert crafted.path is not None
     for image, row in zip(pixels, place, strict=True):
         image[crafted.path[row].reshape(-1)[: fewer[int(crafted.index[row])]]] = 255
