@@ -271,6 +271,20 @@ def test_a_wrong_configuration_is_refused_in_one_line(raw, path, value, message)
     assert "\n" not in str(caught.value)
 
 
+def test_a_sweep_does_not_run_the_attack_itself_again(raw):
+    raw["sweeps"] = {"ddn": {"each": {"steps": [raw["attacks"]["ddn"]["options"]["steps"], 7]}}}
+    swept = [attack for attack in Config(raw).attacks.values() if attack.sweep_of == "ddn"]
+    assert [attack.varied for attack in swept] == [{"steps": 7}]
+
+
+def test_a_figure_of_a_sweep_is_refused_where_nothing_is_swept(raw):
+    raw["figures"] = {"budget": {"option": "gamma"}}
+    with pytest.raises(
+        ConfigError, match=r"figures\.budget\.option: there is no option that a sweep varies alone 'gamma'"
+    ):
+        Config(raw)
+
+
 @pytest.mark.parametrize("method", ["fgsm", "deepfool"])
 def test_an_attack_without_a_targeted_form_is_refused_with_one_that_has_it(raw, method):
     raw["attacks"]["aimed"] = {"method": method, "target": "least_likely"}

@@ -167,7 +167,7 @@ def test_a_wrong_section_is_refused(raw, path, value, message):
         ("models/untrained/options/dense", 8, "flow.untrained: 'untrained' must have"),
         ("flow/trimmed", "reference", "flow.trimmed: 'reference' does not come from 'good_init'"),
         ("attacks/jsma_adaptive/options/temperature", 10, "temperature: 100"),
-        ("attacks/deepfool/target", "next", "the profiles compare untargeted attacks"),
+        ("attacks/cw_l2/target", "next", "the profiles compare untargeted attacks"),
     ],
 )
 def test_a_network_that_is_not_what_its_role_says_is_refused(raw, path, value, message):

@@ -9,7 +9,8 @@ from infoadv.config import Config, memory
 from infoadv.config.errors import ConfigError
 from infoadv.config.reading import read
 
-SMALL, PHOTOGRAPHS = {"size": 32}, {"size": 224}
+SMALL, PHOTOGRAPHS = {"source": "digits", "size": 32}, {"source": "folder", "size": 224}
+MANY = 10_000
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_jobs_of_all_cores_fit_into_memory_together(machine):
             machine(megabytes, cores)
             for sizes in ([SMALL], [PHOTOGRAPHS], [SMALL, PHOTOGRAPHS]):
                 datasets = dict(enumerate(sizes))
-                chosen = memory.chunk("cpu", 1, datasets)
+                chosen = memory.chunk("cpu", 1, datasets, MANY)
                 each = chosen * memory.CHUNK_IMAGE * max(memory.times(entry, 64) for entry in sizes)
                 assert chosen.bit_count() == 1
                 assert chosen == 1 or cores * (memory.BASE + each) <= megabytes
@@ -41,11 +42,11 @@ def test_jobs_of_all_cores_fit_into_memory_together(machine):
 def test_threads_and_a_gpu_leave_more_for_a_job(machine):
     machine(16_000, 8)
     photographs = {"clothing": PHOTOGRAPHS}
-    assert memory.chunk("cpu", 4, photographs) > memory.chunk("cpu", 1, photographs)
-    assert memory.chunk("auto", 1, photographs) == memory.chunk("cpu", 1, photographs)
+    assert memory.chunk("cpu", 4, photographs, MANY) > memory.chunk("cpu", 1, photographs, MANY)
+    assert memory.chunk("auto", 1, photographs, MANY) == memory.chunk("cpu", 1, photographs, MANY)
     machine(16_000, 8, gpu=80_000)
-    assert memory.chunk("cuda", 1, photographs) == 256
-    assert memory.chunk("auto", 1, photographs) == 256
+    assert memory.chunk("cuda", 1, photographs, MANY) == 256
+    assert memory.chunk("auto", 1, photographs, MANY) == 256
 
 
 def test_the_memory_of_this_machine_is_known():
@@ -55,7 +56,23 @@ def test_the_memory_of_this_machine_is_known():
 def test_a_configuration_holds_the_number(machine):
     machine(24_000, 2)
     raw = read(ROOT / "config" / "config.yaml")
+    raw["images"] = 1000
     settings = Config(raw | {"chunk": "auto"})
     assert settings.chunk == settings.values["chunk"] == 256
+    # A chunk is filled up: no larger one than there are images, or than a shard has.
+    assert Config(raw | {"chunk": "auto", "images": 64}).chunk == 64
+    raw["attacks"]["ddn"]["shards"] = 4
+    sharded = Config(raw | {"chunk": "auto", "images": 64})
+    assert (sharded.chunk, sharded.attacks["ddn"].shards) == (16, 4)
     with pytest.raises(ConfigError, match="chunk"):
         Config(raw | {"chunk": "all"})
+
+
+def test_the_size_of_the_images_has_to_be_known(machine):
+    machine(24_000, 2)
+    assert memory.chunk("cpu", 1, {"mnist": {"source": "mnist"}}, MANY) == 256
+    for dataset in ({"source": "npz", "path": "a.npz"}, {"source": "torchvision", "size": None}):
+        with pytest.raises(
+            ConfigError, match=r"chunk: auto needs the size of the images, and datasets\.mine names none"
+        ):
+            memory.chunk("cpu", 1, {"mine": dataset}, MANY)

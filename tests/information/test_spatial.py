@@ -141,3 +141,12 @@ def test_dead_maps_have_no_information_and_are_found(name):
 def test_equal_maps_are_cut_at_ten_bits():
     first = maps(2, 1, 16, 14)
     assert 9.5 < spatial.copula(first, first, spatial.shifts(16, 16, 24)).min() <= 10
+
+
+def test_no_image_has_no_dependence_and_any_precision_has_ranks():
+    offsets = spatial.shifts(6, 6, 20)
+    for estimate in spatial.ESTIMATORS.values():
+        assert estimate(torch.empty(0, 3, 6, 6), torch.empty(0, 2, 6, 6), offsets).shape == (0, 3, 2)
+    values = torch.tensor([[3.0, 1.0, 3.0, 2.0]])
+    for dtype in (torch.float64, torch.bfloat16):
+        assert spatial.mean_ranks(values.to(dtype).requires_grad_(True)).tolist() == [[3.5, 1.0, 3.5, 2.0]]

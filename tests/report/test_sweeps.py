@@ -72,6 +72,37 @@ def test_values_stand_beside_the_configured_one_and_are_tested_against_it(inputs
     assert "**0.75" in text
 
 
+@pytest.mark.parametrize(
+    ("start", "others", "shown"),
+    [
+        (None, [0.5], ["clip None (configured)", "clip 0.5"]),
+        (30, [0.5, 7], ["clip 0.5", "clip 7", "clip 30 (configured)"]),
+        ("pairs", ["matrix"], ["clip matrix", "clip pairs (configured)"]),
+        (True, [False], ["clip False", "clip True (configured)"]),
+    ],
+)
+def test_values_of_every_kind_are_shown_as_they_are_configured(
+    tmp_path: Path, start: Any, others: list[Any], shown: list[str]
+) -> None:
+    spec = specification()
+    spec["attacks"] = {"a": {"label": "A", "color_index": 0, "varied": {"clip": start}}}
+    paths = [metrics(tmp_path, "a", np.ones(COUNT))]
+    for value in others:
+        name = f"a-clip-{value}"
+        spec["attacks"][name] = {"sweep_of": "a", "compared": False, "varied": {"clip": value}}
+        paths.append(metrics(tmp_path, name, np.ones(COUNT)))
+    tables.write("sweeps", paths, spec, tmp_path / "out")
+    lines = (tmp_path / "out" / "sweeps.md").read_text().splitlines()
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines if line.startswith("| clip")] == shown
+
+
+def test_an_option_without_one_start_is_left_out(inputs: list[str], tmp_path: Path) -> None:
+    spec = specification()
+    spec["attacks"]["a"]["varied"] = {"c": 1}
+    tables.write("sweeps", inputs, spec, tmp_path / "out")
+    assert set(pd.read_csv(tmp_path / "out" / "sweeps.csv")["option"]) == {"c"}
+
+
 def test_the_figure_shows_passes_against_quality_for_each_number_of_steps(inputs: list[str], tmp_path: Path) -> None:
     figures.draw("budget", inputs, specification(metrics=["l2"]), tmp_path / "budget", tmp_path / "budget.csv")
     frame = pd.read_csv(tmp_path / "budget.csv")

@@ -126,6 +126,10 @@ def check_outside():
 
     Missing files are left to Snakemake, which knows whether a job of this run reads them.
     """
+    if CHUNK_OF_THIS_MACHINE and workflow.non_local_exec:
+        raise configuration.ConfigError(
+            "chunk: auto looks at the machine that plans the run, and jobs of a cluster run elsewhere; give a number."
+        )
     found = [*outside.missing_code(settings, Path()), *outside.missing_images(settings, Path())]
     if found:
         raise configuration.ConfigError(" ".join(found))
@@ -303,4 +307,5 @@ def figure_files():
 
 
 # The captions of the report tell what ran: the configuration with its defaults filled in.
+CHUNK_OF_THIS_MACHINE = config.get("chunk") == "auto"
 config.update(settings.values, statistics=settings.statistics)

@@ -171,10 +171,11 @@ def _points(attack: PlannedAttack, entry: Mapping[str, Any], sweep: Mapping[str,
             check(value, schema["properties"][option], ("sweeps", attack.name, *keys, str(position)))
     if "combinations" in sweep:
         points = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
-        # The attack itself is a point of its grid.
-        start = _start(attack, points, datasets)
-        return [point for point in points if point != start]
-    return [{option: value} for option, chosen in values.items() for value in chosen]
+    else:
+        points = [{option: value} for option, chosen in values.items() for value in chosen]
+    # The attack itself is one of them.
+    start = _start(attack, points, datasets)
+    return [point for point in points if any(option not in start or start[option] != point[option] for option in point)]
 
 
 def _start(attack: PlannedAttack, points: Collection[Mapping[str, Any]], datasets: Collection[str]) -> dict[str, Any]:

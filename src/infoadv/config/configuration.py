@@ -3,6 +3,7 @@ they are referred to."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,10 @@ class Config:
         self.data_root: str | None = self.values["data_root"]
         self.datasets = datasets.completed(self.values)
         if self.values["chunk"] == "auto":
-            self.values["chunk"] = memory.chunk(self.device, self.values["threads"]["attack"], self.datasets)
+            # The last chunk of a shard is filled up: a larger one than a shard would be work for nothing.
+            shards = max(attack["shards"] for attack in self.values["attacks"].values())
+            most = math.ceil(self.images / shards)
+            self.values["chunk"] = memory.chunk(self.device, self.values["threads"]["attack"], self.datasets, most)
         self.chunk: int = self.values["chunk"]
         self.first_images = purpose.first_images(self.values, self.datasets)
         self.models = models.completed(self.values, self.datasets)

@@ -68,6 +68,9 @@ def completed(
                 require_known(chosen[key], names, f"{path}.{key}", what)
             for item in chosen.get(f"{key}s", ()):
                 require_known(item, names, f"{path}.{key}s", what)
+        if "option" in chosen:
+            swept = {next(iter(one.varied)) for one in attacks.values() if one.sweep_of and len(one.varied) == 1}
+            require_known(chosen["option"], swept, f"{path}.option", "option that a sweep varies alone")
         inputs = stage_inputs("figures", name)
         missing = lacking(inputs, values, flow, runs)
         if missing is not None:

@@ -12,6 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from infoadv.config.errors import ConfigError
+from infoadv.registry import plugins
+
 #: Megabytes of Python, torch and a data set. Seen: 560 to 900 on a CPU, 1,560 with the metrics.
 BASE = 2000
 #: Megabytes that the libraries of CUDA add. An assumption.
@@ -22,7 +25,7 @@ CHUNK_IMAGE = 16
 
 #: Of the memory there is, the share that jobs may take together.
 _SHARE = 0.75
-#: The largest chunk that is chosen: larger ones gain no time.
+#: The largest chunk that is chosen.
 _LARGEST = 256
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
@@ -53,17 +56,25 @@ def of_gpu() -> float | None:
         return None
 
 
-def chunk(device: str, threads: int, datasets: Mapping[str, Mapping[str, Any]]) -> int:
-    """Return how many images of the largest data set fit: a power of two from 1 to 256.
+def chunk(device: str, threads: int, datasets: Mapping[str, Mapping[str, Any]], most: int) -> int:
+    """Return how many images of the largest data set fit: a power of two up to 256, or ``most`` where that is less.
 
     On a CPU as many jobs of ``threads`` threads share the memory as there are cores. On a GPU one job has it. In powers of two,
-    machines of about the same size choose the same.
+    machines of about the same size choose the same. Raises ``ConfigError`` where the size of a data set's images is not known.
     """
+    sides = plugins.literals("data", "SIDE")
+    sized = {name: {"size": sides.get(dataset["source"]), **dataset} for name, dataset in datasets.items()}
+    for name, dataset in sized.items():
+        if dataset["size"] is None:
+            raise ConfigError(
+                f"chunk: auto needs the size of the images, and datasets.{name} names none; give chunk a number, or the "
+                "data set a size where its source has one."
+            )
     gpu = of_gpu() if device != "cpu" else None
     if gpu is not None:
         room = gpu * _SHARE - CUDA
     else:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         room = of_machine() * _SHARE / max(1, cores // threads) - BASE
-    images = room / (CHUNK_IMAGE * max(times(dataset, 64) for dataset in datasets.values()))
-    return min(_LARGEST, 1 << max(0, int(images).bit_length() - 1)) if images >= 1 else 1
+    images = int(room / (CHUNK_IMAGE * max(times(dataset, 64) for dataset in sized.values())))
+    return min(_LARGEST, most, 1 << (images.bit_length() - 1)) if images >= 1 else 1

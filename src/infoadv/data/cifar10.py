@@ -17,6 +17,7 @@ from infoadv.data import DataError, Dataset, pinned
 
 SCHEMA: dict[str, dict] = {"cifar10": {}}
 TEST_IMAGES = {"cifar10": 10_000}
+SIDE = {"cifar10": 32}
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 #: sha256 of the archive.

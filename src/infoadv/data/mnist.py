@@ -11,6 +11,7 @@ from infoadv.data import DataError, Dataset, pinned
 
 SCHEMA: dict[str, dict] = {"mnist": {}}
 TEST_IMAGES = {"mnist": 10_000}
+SIDE = {"mnist": 28}
 
 #: sha256 of the decompressed idx files.
 DIGESTS = {

@@ -45,9 +45,10 @@ def shifts(height: int, width: int, count: int, seed: int = 0) -> tuple[tuple[in
 
 def mean_ranks(values: Tensor) -> Tensor:
     """Return the ranks 1 to P of values (..., P), equal values sharing their mean rank; float32 (..., P)."""
-    if values.device.type == "cpu" and values.shape[-1] <= _FEW:
+    plain = values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)
+    if plain and values.shape[-1] <= _FEW:
         # Of few values numpy's sort is twice as fast. It is no stable one, but equal values share their rank.
-        order = torch.from_numpy(np.argsort(values.numpy(), axis=-1))
+        order = torch.from_numpy(np.argsort(values.detach().numpy(), axis=-1))
         ordered = values.gather(-1, order)
     else:
         ordered, order = values.sort(dim=-1)
@@ -135,8 +136,8 @@ def quantile(first: Tensor, second: Tensor, offsets: Sequence[tuple[int, int]]) 
     parts = []
     for some in left.flatten(3).split(_MAPS, dim=1):
         counts = torch.bmm(some.flatten(1, 2), moved.flatten(1, 2).mT).int()
-        joint = terms.index_select(0, counts.flatten()).view(len(first), some.shape[1], _BINS, -1).sum(2)
-        parts.append(joint.view(len(first), some.shape[1], second.shape[1], _BINS, -1).sum(3))
+        joint = terms.index_select(0, counts.flatten()).view_as(counts).unflatten(1, (some.shape[1], _BINS)).sum(2)
+        parts.append(joint.unflatten(2, (second.shape[1], _BINS, 1 + len(offsets))).sum(3))
     # I = H(first) + H(second) - H(joint), with 0 log 0 = 0.
     entropies = _entropy(share_left)[:, :, None, None] + _entropy(share_right)[:, None, :, None]
     return _corrected(entropies - torch.cat(parts, 1))

@@ -1,4 +1,4 @@
-"""What sweeps over one option at a time tried, for the table and the figure that show it."""
+"""The values that sweeps tried, one option at a time, for the table and the figure that show them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ def values_of(rows: Rows, target: tuple[str, str], attack: Attack) -> dict[str, 
     for other in rows.attacks:
         if other.sweep_of == attack.name and len(other.varied) == 1 and len(rows.of(*target, other.name)):
             ((option, value),) = other.varied.items()
-            found.setdefault(option, [(attack.varied[option], attack)]).append((value, other))
-    return {
-        option: sorted(values, key=lambda entry: (isinstance(entry[0], str), entry[0]))
-        for option, values in found.items()
-    }
+            # An option that differs between data sets has no value that the sweep starts from.
+            if option in attack.varied:
+                found.setdefault(option, [(attack.varied[option], attack)]).append((value, other))
+    return {option: sorted(values, key=_order) for option, values in found.items()}
+
+
+def _order(entry: tuple[Any, Attack]) -> tuple[bool, bool, Any]:
+    """Return what values are sorted by: null first, words last."""
+    value = entry[0]
+    return value is not None, isinstance(value, str), 0 if value is None else value
 
 
 def common(rows: Rows, target: tuple[str, str], attacks: Sequence[Attack]) -> list[int]:

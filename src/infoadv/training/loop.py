@@ -75,13 +75,14 @@ def train(
         options["teacher"] = teacher
     loss_of = plugins.load("training", training["recipe"])
     # Norms and biases are not decayed: decay there only shifts what the next layer undoes.
-    parameters = dict(model.named_parameters())
-    optimizers = {}
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    optimizers = []
     for decayed, weight_decay in ((True, training["weight_decay"]), (False, 0.0)):
-        names = tuple(name for name, parameter in parameters.items() if (parameter.ndim > 1) == decayed)
+        names = [name for name, parameter in parameters.items() if (parameter.ndim > 1) == decayed]
         if names:
-            optimizers[names] = SGD(
-                [parameters[name] for name in names], training["learning_rate"], momentum=0.9, weight_decay=weight_decay
+            tensors_of = [parameters[name] for name in names]
+            optimizers.append(
+                (names, SGD(tensors_of, training["learning_rate"], momentum=0.9, weight_decay=weight_decay))
             )
     first_epoch = 0
     if checkpoint.is_file():
@@ -93,7 +94,7 @@ def train(
         if header.get("specification") == {"identity": identity}:
             first_epoch = header["epoch"]
             models.set_weights(model, {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, checkpoint)
-            for names, optimizer in optimizers.items():
+            for names, optimizer in optimizers:
                 optimizer.velocities = [
                     torch.from_numpy(tensors[f"momentum.{name}"]).to(parameters[name]) for name in names
                 ]
@@ -132,10 +133,9 @@ def train(
                 )
             slopes = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
             gradients = dict(zip(parameters, slopes, strict=True))
-            for names, optimizer in optimizers.items():
-                optimizer.learning_rate = learning_rate_at(
-                    (epoch * steps + step) / (epochs * steps), training["learning_rate"]
-                )
+            rate = learning_rate_at((epoch * steps + step) / (epochs * steps), training["learning_rate"])
+            for names, optimizer in optimizers:
+                optimizer.learning_rate = rate
                 optimizer.step([gradients[name] for name in names])
             correct += int((logits.argmax(1) == labels).sum())
             seen += len(labels)
@@ -144,9 +144,9 @@ def train(
                 f"epoch {epoch + 1}/{epochs}  loss {loss.item():.3f}  training accuracy {correct / seen:.3f}",
             )
         state = {f"model.{name}": array for name, array in models.weights_of(model).items()}
-        for names, optimizer in optimizers.items():
+        for names, optimizer in optimizers:
             for name, velocity in zip(names, optimizer.velocities, strict=True):
-                if velocity is not None:
-                    state[f"momentum.{name}"] = velocity.cpu().contiguous().numpy()
+                assert velocity is not None
+                state[f"momentum.{name}"] = velocity.cpu().contiguous().numpy()
         header = artifacts.provenance("checkpoint", {"identity": identity}, epoch=epoch + 1)
         artifacts.save_tensors(checkpoint, state, header)

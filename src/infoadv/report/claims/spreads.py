@@ -27,15 +27,18 @@ def interval(
     place = {image: number for number, image in enumerate(images)}
     drawn = statistics.multiplicities(len(images), settings).astype(float)
     weights = drawn[:, [place[image] for image in paired]]
-    means = []
+    deviations = []
     for network, group in sides:
         clean = network.clean(estimator)
         spread = _spreads(clean.values[profile], drawn[:, [place[image] for image in clean.images]])
-        means.append(_mean_deviation(_rows(group, paired, profile), _rows(clean, paired, profile), spread, weights))
-    known = ~np.isnan(means[0] - means[1])
-    if not known.any():
+        deviations.append(_deviations(_rows(group, paired, profile), _rows(clean, paired, profile), spread))
+    moved = deviations[0] - deviations[1]
+    counted = weights * ~np.isnan(moved)
+    total = counted.sum(1)
+    if not total.any():
         return float("nan"), float("nan")
-    return statistics.percentiles((means[0] - means[1])[known], settings.confidence)
+    means = (counted * np.nan_to_num(moved)).sum(1)[total > 0] / total[total > 0]
+    return statistics.percentiles(means, settings.confidence)
 
 
 def _rows(group: flow.Group, images: Sequence[int], profile: str) -> np.ndarray:
@@ -47,8 +50,9 @@ def _rows(group: flow.Group, images: Sequence[int], profile: str) -> np.ndarray:
 def _spreads(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the standard deviation (n - 1) of each column of values (n, K) in each resample of weights (R, n), (R, K)."""
     defined = ~np.isnan(values)
+    filled = np.where(defined, values, 0.0)
     # Centred first: the moments of what lies far from 0 cancel.
-    centred = np.where(defined, values - np.nanmean(values, axis=0), 0.0)
+    centred = np.where(defined, filled - filled.sum(0) / np.maximum(defined.sum(0), 1), 0.0)
     count = weights @ defined
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = weights @ centred / count
@@ -56,16 +60,12 @@ def _spreads(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.sqrt(np.where(count > 1, np.maximum(variance, 0.0), np.nan))
 
 
-def _mean_deviation(values: np.ndarray, reference: np.ndarray, spread: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the mean over inputs of D, as :func:`infoadv.report.flow.deviations` defines it, in each resample, (R,)."""
+def _deviations(values: np.ndarray, reference: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Return D of inputs, as :func:`infoadv.report.flow.deviations` defines it, with each row of spreads (R, K), (R, n)."""
     used = spread > flow.STILL
     inverse = np.where(used, 1 / np.where(used, spread, 1.0) ** 2, 0.0)
-    defined = ~np.isnan(values - reference)
-    squares = np.where(defined, values - reference, 0.0) ** 2
-    count = used.astype(float) @ defined.T
+    moved = values - reference
+    squares = np.where(np.isnan(moved), 0.0, moved) ** 2
+    count = used.astype(float) @ ~np.isnan(moved).T
     with np.errstate(divide="ignore", invalid="ignore"):
-        deviation = np.sqrt(inverse @ squares.T / count)
-    known = count > 0
-    total = (weights * np.where(known, deviation, 0.0)).sum(1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return total / (weights * known).sum(1)
+        return np.sqrt(np.where(count > 0, inverse @ squares.T / count, np.nan))

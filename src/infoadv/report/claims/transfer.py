@@ -14,10 +14,11 @@ native size the answer to either question is therefore in part the size of the e
   of D, sizes and rates of transfer differ between the pairs of networks, which alone makes a difference where there is none
   (Simpson's paradox). D and transfer are centred within each stratum: a pair (network, source), and in it up to five sets of
   examples with similarly many changed features, at least ten in each. Sizes still differ a little within a stratum, so a
-  straight line takes out what D owes to them there. The mean difference within strata counts. Its interval resamples images, its
-  p value permutes transfer within strata, an image's together. How much the line has to take out is a row of its own: the
-  difference in changed features that is left within strata. Beside stand the rows within pairs of networks alone, each network,
-  and D less that of noise with as many features.
+  straight line takes out what D owes to them there, and with it what transfer and size share: the number is a lower bound.
+  The mean difference within strata counts. Its interval resamples images, its p value permutes transfer within strata, an
+  image's together. How much the line has to take out is a row of its own: the difference in changed features that is left
+  within strata. Beside stand the rows within pairs of networks alone, each network, and D less that of noise with as many
+  features.
 """
 
 from __future__ import annotations

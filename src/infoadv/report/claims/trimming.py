@@ -2,7 +2,8 @@
 
 D of the trimmed network's examples in the full network less D of the full network's in the trimmed one, and the rates at which
 both fool the network that they were not made for, paired by image. The interval of D takes in that each network's clean spread is
-an estimate (:mod:`infoadv.report.claims.spreads`). Examples count if they fool the network they were made on.
+an estimate (:mod:`infoadv.report.claims.spreads`); its p value does not, and the verdict asks for both. Examples count if
+they fool the network they were made on.
 
 The full network needs more changed features than the trimmed one, and with more features D and the rate both grow, whatever
 network they were chosen on. Examples are therefore compared at one size (:mod:`infoadv.report.claims.sizes`): the longer of an

@@ -16,12 +16,13 @@ from infoadv.report.rows import Attack, load
 
 SCHEMA = {
     "budget": {
-        "option": {"type": "string", "description": "the option that sets the number of passes"},
+        "option": {"type": "string", "default": "steps", "description": "the option that sets the number of passes"},
         "metrics": {
             "type": "array",
             "minItems": 1,
             "uniqueItems": True,
             "items": {"type": "string"},
+            "default": ["l2", "ssim"],
             "description": "metrics shown",
         },
     }
@@ -29,7 +30,6 @@ SCHEMA = {
 
 ABOUT = {"budget": "quality over passes, from sweeps over the number of steps"}
 
-DEFAULT_OPTION, DEFAULT = "steps", ("l2", "ssim")
 _COLUMNS = ("dataset", "model", "attack", "value", "configured", "passes", "asr", "metric", "n", "mean", "low", "high")
 
 
@@ -37,15 +37,15 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     """Return the figure from metric artefacts: a row of panels per target with such sweeps, a panel per ``figure.metrics``.
 
     A point is one value of ``figure.option``: mean forward and backward passes over all images against the mean of the metric,
-    with its bootstrap interval, over the images on which all attacks succeed with all values. Hollow: the configured value.
+    with its bootstrap interval, over the images on which all attacks succeed with all values, except those that often fail.
+    Hollow: the configured value.
 
     Raises ``InfoadvError`` where no sweep varies the option.
     """
     rows = load(inputs, specification)
     settings = statistics.Settings.of(specification)
-    chosen = specification.get("figure") or {}
-    option = chosen.get("option") or DEFAULT_OPTION
-    metrics = [rows.metric(column) for column in chosen.get("metrics") or DEFAULT]
+    chosen = {"option": "steps", "metrics": ["l2", "ssim"], **(specification.get("figure") or {})}
+    option, metrics = chosen["option"], [rows.metric(column) for column in chosen["metrics"]]
     records, attacks = [], {attack.name: attack for attack in rows.attacks}
     for target in rows.targets:
         curves = {
