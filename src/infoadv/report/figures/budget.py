@@ -38,7 +38,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
 
     A point is one value of ``figure.option``: mean forward and backward passes over all images against the mean of the metric,
     with its bootstrap interval, over the images on which all attacks succeed with all values, except those that often fail.
-    Hollow: the configured value.
+    Hollow: the configured value. Beside a point that fails often stands its success.
 
     Raises ``InfoadvError`` where no sweep varies the option.
     """
@@ -108,6 +108,11 @@ def _drawn(frame: pd.DataFrame, metrics: Sequence[Metric], attacks: Mapping[str,
                 (handles[name],) = axes.plot(
                     x, curve["mean"], color=look.color, marker=look.marker, linestyle=look.line, zorder=3
                 )
+                for place_x, y, share in zip(x, curve["mean"], curve["asr"], strict=True):
+                    # Its mean is over the images that it turned, which are the easy ones.
+                    if share < statistics.RELIABLE:
+                        text = f" {100 * share:.0f} %"
+                        axes.annotate(text, (place_x, y), color=look.color, fontsize=style.SMALL, va="bottom")
                 start = curve["configured"].to_numpy()
                 axes.plot(
                     x[start],
