@@ -361,7 +361,7 @@ def test_convergence_calls_the_estimate_what_the_attack_does(paths: dict[str, li
 
 
 def test_errors_say_what_to_do(paths: dict[str, list[str]], tmp_path: Path) -> None:
-    with pytest.raises(InfoadvError, match="figures has no 'nosuch'; it has: calibration, convergence, cost"):
+    with pytest.raises(InfoadvError, match="figures has no 'nosuch'; it has: budget, calibration, convergence"):
         draw("nosuch", [], specification(), tmp_path)
     with pytest.raises(InfoadvError, match=r"convergence: no attack artefact with a trace fits \(attack cw\)"):
         draw("convergence", paths["attack"], specification(attack="cw"), tmp_path)
