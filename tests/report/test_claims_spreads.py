@@ -70,6 +70,6 @@ def test_networks_that_differ_by_chance_alone_are_rarely_told_apart() -> None:
             values.append(flow.deviations(group.values["oip"], own, flow.spreads(own)))
         low, high = statistics.bootstrap(values[0] - values[1], settings)
         naive += not low <= 0 <= high
-    # An interval of 95 % misses in one of twenty draws; that of the differences alone nearly always.
+    # An interval of 95 % misses in one of twenty draws; that of the differences alone in more than half.
     assert wrong <= binom.ppf(0.999, draws, 0.05)
     assert naive > draws / 2

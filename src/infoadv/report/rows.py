@@ -101,7 +101,10 @@ class Rows:
 
         These succeed at least ``statistics.RELIABLE`` times as often as the most successful compared attack there.
         """
-        attacks = self.attacks_on(dataset, model, compared=True)
+        return self.counting(dataset, model, self.attacks_on(dataset, model, compared=True))
+
+    def counting(self, dataset: str, model: str, attacks: Sequence[Attack]) -> list[Attack]:
+        """Return those of some attacks on a target that do not fail often, measured by the most successful of them."""
         shares = [float(self.of(dataset, model, attack.name)["success"].mean()) for attack in attacks]
         needed = statistics.RELIABLE * max(shares, default=0.0)
         return [attack for attack, share in zip(attacks, shares, strict=True) if share >= needed]

@@ -29,7 +29,5 @@ def _order(entry: tuple[Any, Attack]) -> tuple[bool, bool, Any]:
 
 def common(rows: Rows, target: tuple[str, str], attacks: Sequence[Attack]) -> list[int]:
     """Return the data-set indices of the images on which those attacks succeed that do not fail often."""
-    own = {attack.name: rows.of(*target, attack.name).set_index("index")["success"] for attack in attacks}
-    best = max(float(success.mean()) for success in own.values())
-    counted = [success for success in own.values() if success.mean() >= statistics.RELIABLE * best]
-    return sorted(set.intersection(*(set(success.index[success]) for success in counted)))
+    names = [attack.name for attack in rows.counting(*target, attacks)]
+    return sorted(statistics.common_successes(rows.of(*target), names))

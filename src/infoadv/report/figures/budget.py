@@ -14,7 +14,7 @@ from infoadv.report import statistics, style, swept
 from infoadv.report.columns import Metric
 from infoadv.report.rows import Attack, load
 
-SCHEMA = {
+SCHEMA: dict[str, dict] = {
     "budget": {
         "option": {"type": "string", "default": "steps", "description": "the option that sets the number of passes"},
         "metrics": {
@@ -44,7 +44,8 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     """
     rows = load(inputs, specification)
     settings = statistics.Settings.of(specification)
-    chosen = {"option": "steps", "metrics": ["l2", "ssim"], **(specification.get("figure") or {})}
+    defaults = {name: option["default"] for name, option in SCHEMA["budget"].items()}
+    chosen = {**defaults, **(specification.get("figure") or {})}
     option, metrics = chosen["option"], [rows.metric(column) for column in chosen["metrics"]]
     records, attacks = [], {attack.name: attack for attack in rows.attacks}
     for target in rows.targets:
