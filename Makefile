@@ -14,7 +14,7 @@ RUNS := build
 INFOADV_DATA ?= data
 RUN = $(BIN)/snakemake --cores $(CORES) all --configfile config/$@.yaml --directory $(RUNS)/$@
 
-.PHONY: help all test lint report docs pictures options findings reruns tuning reference lock clean
+.PHONY: help all test lint report docs pictures options findings reruns tuning networks reference lock clean
 
 help:
 	@echo "make all      set up .venv, then run the benchmark on the default configuration"
@@ -27,6 +27,7 @@ help:
 	@echo "make findings write docs/findings.md and the results in README.md from results/reference"
 	@echo "make reruns   write down which rules an edit of each module reruns"
 	@echo "make tuning   run the grids of config/tuning.yaml, and write results/tuning"
+	@echo "make networks train the networks of config/reference.yaml, and write results/networks"
 	@echo "make reference  run config/reference.yaml from nothing or from where it stopped, and write results/reference"
 	@echo "make lock     pin the newest versions in requirements.lock (needs uv)"
 	@echo "make clean    remove results, figures and logs; reference results stay"
@@ -69,10 +70,21 @@ tuning: $(STAMP)
 	rm -rf results/tuning && mkdir -p results/tuning
 	cp $(addprefix $(RUNS)/tuning/results/tables/,tuning.csv tuning.md targets.csv targets.md provenance.csv) results/tuning
 
+# Hours of training, once: the networks that `make reference` attacks. Each is a model artefact that says what made it. An ensemble
+# holds its members again, and is joined anew.
+networks: $(STAMP)
+	mkdir -p $(RUNS)/networks/networks
+	ln -sfn "$(abspath $(INFOADV_DATA))/clothing" $(RUNS)/networks/clothing
+	$(BIN)/snakemake --cores $(CORES) models --configfile config/reference.yaml --directory $(RUNS)/networks
+	rm -rf results/networks && mkdir -p results/networks
+	cp -r $(RUNS)/networks/results/models/. results/networks
+	rm -f results/networks/*/without_*
+
 # How much is left says `infoadv status --configfile config/reference.yaml --directory build/reference`.
 reference: $(STAMP)
 	mkdir -p $(RUNS)/reference
 	ln -sfn "$(abspath $(INFOADV_DATA))/clothing" $(RUNS)/reference/clothing
+	ln -sfn "$(abspath results/networks)" $(RUNS)/reference/networks
 	$(RUN)
 	rm -rf results/reference figures/reference && mkdir -p results/reference figures/reference
 	cp $(RUNS)/reference/results/tables/*.csv $(RUNS)/reference/results/tables/*.md \

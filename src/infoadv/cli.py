@@ -134,6 +134,7 @@ def _train(arguments: argparse.Namespace) -> None:
         start=arguments.start,
         teacher=arguments.teacher,
         members=dict(arguments.member) if arguments.member else None,
+        trained=arguments.trained,
     )
 
 
@@ -453,6 +454,11 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         metavar="NAME=FILE",
         help="member of an ensemble and its model artefact; once for each, in the order of the specification",
+    )
+    sub.add_argument(
+        "--trained",
+        metavar="FILE",
+        help="model artefact of an earlier run, taken if it is what the specification asks for",
     )
     computing(sub)
     sub.add_argument("--checkpoint", required=True, help="file from which a killed job goes on; removed at the end")

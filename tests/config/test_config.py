@@ -49,6 +49,7 @@ CONFIGURATIONS = [
 def test_configurations_of_the_repository_are_valid(path, capsys, tmp_path):
     # Photographs lie beside a run, in a folder that `make reference` links there.
     (tmp_path / "clothing").symlink_to(ROOT / "tests" / "data" / "clothing")
+    (tmp_path / "networks").mkdir()
     assert config.load(path, tmp_path).runs
     assert cli.main(["check", str(path), "--directory", str(tmp_path)]) == 0
     assert " attacks on " in capsys.readouterr().out
@@ -298,7 +299,7 @@ def test_networks_with_weights_or_a_normalisation_of_their_own(raw):
     assert settings.models["e"]["digits"] == {
         "architecture": "resnet",
         "weights": "w.safetensors",
-        "options": {"width": 32},
+        "options": {"width": 32, "stem": 1},
         "training": MEASURED,
         "mean": 0.5,
         "std": [0.2],
@@ -408,7 +409,7 @@ def test_only_attacked_networks_are_attacked_and_options_can_differ_by_data_set(
     assert steps == {"digits": 20, "large": 7}
     assert Run("digits", "standard", "mi_masking") not in checked.runs
     large = checked.models["standard"]["large"]
-    assert (large["architecture"], large["options"], large["training"]["epochs"]) == ("resnet", {"width": 4}, 9)
+    assert (large["architecture"], large["options"], large["training"]["epochs"]) == ("resnet", {"width": 4, "stem": 1}, 9)
     assert checked.models["standard"]["digits"]["options"] == {"width": 8}
 
 

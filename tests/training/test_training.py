@@ -207,6 +207,7 @@ def test_a_checkpoint_that_is_of_no_use_is_ignored(train, interrupt, digits_data
         options["seed"] = 5
     elif kind == "other data":
         dataset, _ = data.load(digits_data)
+        dataset.x_train[0] = 255 - dataset.x_train[0]
         options["data_path"] = tmp_path / "other.safetensors"
         data.save(options["data_path"], dataset, {"source": "another"})
     with pytest.raises(InterruptedRunError):

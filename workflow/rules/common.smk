@@ -195,6 +195,14 @@ def origin_files(wildcards):
     ]
 
 
+def trained_file(wildcards):
+    """Return the network that an earlier run has trained, where `networks` holds one of this name."""
+    if settings.networks is None or "training" not in settings.models[wildcards.model][wildcards.dataset]:
+        return []
+    file = Path(settings.networks, wildcards.dataset, f"{wildcards.model}.safetensors")
+    return str(file) if file.is_file() else []
+
+
 def origin_arguments(wildcards):
     arguments = []
     for key, name in settings.origin(wildcards.dataset, wildcards.model):

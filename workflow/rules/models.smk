@@ -6,6 +6,7 @@ rule train:
         data="results/data/{dataset}.safetensors",
         weights=lambda wildcards: settings.models[wildcards.model][wildcards.dataset].get("weights", []),
         origin=origin_files,
+        trained=trained_file,
         code=lambda wildcards: as_inputs(code_inputs.of_model(settings, wildcards.dataset, wildcards.model)),
     output:
         "results/models/{dataset}/{model}.safetensors",
@@ -28,6 +29,7 @@ rule train:
     params:
         spec=lambda wildcards: canonical_json(settings.models[wildcards.model][wildcards.dataset]),
         origin=origin_arguments,
+        trained=lambda wildcards, input: ["--trained", input.trained] if input.trained else [],
         seed=settings.seed,
         device=settings.device,
         threads=settings.threads["training"],
@@ -38,6 +40,7 @@ rule train:
         " --data {input.data:q}"
         " --spec {params.spec:q}"
         " {params.origin:q}"
+        " {params.trained:q}"
         " --seed {params.seed}"
         " --device {params.device}"
         " --threads {params.threads}"

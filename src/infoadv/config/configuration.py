@@ -22,7 +22,7 @@ from infoadv.config import (
     runs,
 )
 from infoadv.config.errors import ConfigError, require_known
-from infoadv.config.limits import require_distinct, require_plain
+from infoadv.config.limits import project_path, require_distinct, require_plain
 from infoadv.config.reading import read
 from infoadv.config.runs import Run
 from infoadv.config.schema import check, filled, structure_schema
@@ -46,6 +46,8 @@ class Config:
         self.images: int = self.values["images"]
         self.threads: dict[str, int] = self.values["threads"]
         self.data_root: str | None = self.values["data_root"]
+        folder = self.values["networks"]
+        self.networks: str | None = None if folder is None else project_path(folder, "networks")
         self.datasets = datasets.completed(self.values)
         if self.values["chunk"] == "auto":
             # The last chunk of a shard is filled up: a larger one than a shard would be work for nothing.

@@ -45,6 +45,8 @@ def missing_files(settings: Config, directory: Path) -> list[str]:
     for name, entry in settings.values["models"].items():
         if "weights" in entry:
             named[f"models.{name}.weights"] = (entry["weights"], "file")
+    if settings.networks is not None:
+        named["networks"] = (settings.networks, "folder")
     found = [
         f"{key}: {path}: no such {kind} in {_shown(directory)}; put or link (ln -s) it there, or correct the path."
         for key, (path, kind) in named.items()

@@ -11,15 +11,22 @@ from torch import Tensor, nn
 from infoadv.execution.errors import InfoadvError
 
 SCHEMA: dict[str, dict] = {
-    "resnet": {"width": {"minimum": 4, "maximum": 256, "description": "channels of the first layer"}}
+    "resnet": {
+        "width": {"minimum": 4, "maximum": 256, "description": "channels of the first layer"},
+        "stem": {
+            "enum": [1, 2, 4],
+            "description": "stride of the first convolution, which is 7 x 7 above 1: photographs need no layer at full size",
+        },
+    }
 }
 
 
 class ConvBlock(nn.Sequential):
-    """3 x 3 convolution, optional 2 x 2 maximum pooling, batch normalisation, ReLU."""
+    """Convolution (3 x 3, or 7 x 7 with a stride), optional 2 x 2 maximum pooling, batch normalisation, ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, pool: bool = False) -> None:
-        layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)]
+    def __init__(self, inputs: int, outputs: int, pool: bool = False, stride: int = 1) -> None:
+        side = 3 if stride == 1 else 7
+        layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, side, stride, padding=side // 2, bias=False)]
         if pool:
             layers.append(nn.MaxPool2d(2))
         super().__init__(*layers, nn.BatchNorm2d(outputs), nn.ReLU())
@@ -47,12 +54,18 @@ class Scale(nn.Module):
         return values * self.factor
 
 
-def resnet(shape: tuple[int, int, int], classes: int, *, width: int = 32) -> nn.Module:
-    """Eight convolutions in four stages of ``width`` x 1, 2, 4, 8 channels, two residual blocks, global maximum pooling."""
-    if min(shape[1:]) < 8:
-        raise InfoadvError(f"resnet needs images of at least 8 px, these are {shape[1]} x {shape[2]}; use small_cnn.")
+def resnet(shape: tuple[int, int, int], classes: int, *, width: int = 32, stem: int = 1) -> nn.Module:
+    """Eight convolutions in four stages of ``width`` x 1, 2, 4, 8 channels, two residual blocks, global maximum pooling.
+
+    With a ``stem`` above 1 the first convolution has that stride, and the rest sees a map that is smaller by as much.
+    """
+    if min(shape[1:]) < 8 * stem:
+        raise InfoadvError(
+            f"resnet needs images of at least {8 * stem} px, these are {shape[1]} x {shape[2]}; "
+            f"{'use small_cnn' if stem == 1 else 'give stem a smaller number'}."
+        )
     return nn.Sequential(
-        ConvBlock(shape[0], width),
+        ConvBlock(shape[0], width, stride=stem),
         ConvBlock(width, 2 * width, pool=True),
         Residual(2 * width),
         ConvBlock(2 * width, 4 * width, pool=True),

@@ -125,6 +125,27 @@ def _code(specification: Mapping[str, Any], origin: list[str | Path]) -> list[Pa
     return code_inputs.of_training(specification, [*own, *(file for files in others for file in files)])
 
 
+def _taken(trained: str | Path, wanted: Mapping[str, Any], out: str | Path, inputs: Mapping[str, str | Path]) -> bool:
+    """Write the network of ``trained`` to ``out`` if it is the one ``wanted``: of this specification, seed, device, data set
+    and origin. Return whether it is.
+
+    Code and libraries are not asked: like weights from elsewhere the file is data, and its own provenance, which is kept,
+    says what made it. ``trained_commit`` is the commit that did.
+    """
+    tensors, header = artifacts.load_tensors(trained, "model")
+    differs = [key for key, value in wanted.items() if header.get(key) != value]
+    if differs:
+        print(f"{trained}: has another {', '.join(differs)}; trained anew", file=sys.stderr, flush=True)
+        return False
+    now = artifacts.provenance("model", header["specification"], inputs={**inputs, "trained": trained})
+    fresh = {key: now[key] for key in ("format", "version", "commit", "inputs")}
+    artifacts.save_tensors(
+        out, tensors, {**header, "trained_commit": header.get("trained_commit", header["commit"]), **fresh}
+    )
+    print(f"taken from {trained}, clean accuracy {header['clean_accuracy']:.4f}", file=sys.stderr, flush=True)
+    return True
+
+
 def run(
     data_path: str | Path,
     specification: dict[str, Any],
@@ -136,12 +157,15 @@ def run(
     start: str | Path | None = None,
     teacher: str | Path | None = None,
     members: Mapping[str, str | Path] | None = None,
+    trained: str | Path | None = None,
 ) -> None:
     """Make a model artefact: train ``specification["architecture"]``, or take a user's ``weights`` for it or for a
     ``factory``, or join ``members``.
 
     ``start`` and ``teacher`` are model artefacts, of the network that training begins from and of the one whose outputs
     are learnt; ``members`` are those of the ensemble, by name. Each is given if and only if the specification names it.
+    ``trained`` is a model artefact of an earlier run: it is taken where it fits (:func:`_taken`), and where it does not the
+    network is trained.
     ``checkpoint`` holds what has been trained so far; it is written after every epoch and removed at the end.
     Raises ``TrainingError`` where the clean accuracy is near chance (unless no epoch was asked for) and where a network
     given does not fit, ``ModelError`` where a user's model does not fit.
@@ -170,13 +194,20 @@ def run(
             inputs |= {f"code {file.relative_to(Path.cwd()).as_posix()}": file for file in code}
     else:
         inputs |= {role: path for role, path in (("start", start), ("teacher", teacher)) if path is not None}
+        # Of the content of files, not of what they say of themselves: another commit makes the same network from them.
+        made_from = {role: artifacts.read_header(path).get("payload") for role, path in inputs.items()}
+        if trained is not None:
+            wanted = {"specification": specification, "seed": seed, "device": device.type, "made_from": made_from}
+            if _taken(trained, wanted, out, inputs):
+                return
+        measured["made_from"] = made_from
         identity = artifacts.canonical_json(
             {
                 "specification": specification,
                 "seed": seed,
                 "device": device.type,
                 "threads": torch.get_num_threads(),
-                **{role: artifacts.file_digest(path) for role, path in inputs.items()},
+                "made_from": made_from,
                 "code": code_inputs.digest(_code(specification, [path for path in (start, teacher) if path])),
             }
         )
