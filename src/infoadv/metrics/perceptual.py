@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from infoadv.metrics import MetricContext, require_size
+from infoadv.metrics.viewing import one_by_one
 
 SCHEMA: dict[str, dict] = {"ssim": {}, "haarpsi": {}, "gmsd": {}, "vif": {}}
 
@@ -105,7 +106,11 @@ def ssim(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tenso
     m, s^2 and s_xx' are mean, variance and covariance in a window (Wang et al. 2004).
     """
     require_size("ssim", clean, 11)
-    return piq_function("ssim", "ssim")(adversarial.double(), clean.double(), data_range=1.0, reduction="none")
+
+    def of_some(test: Tensor, reference: Tensor) -> Tensor:
+        return piq_function("ssim", "ssim")(test, reference, data_range=1.0, reduction="none")
+
+    return one_by_one(of_some, adversarial.double(), clean.double())
 
 
 @torch.no_grad()
@@ -144,5 +149,8 @@ def vif(clean: Tensor, adversarial: Tensor, *, context: MetricContext) -> Tensor
     The sums are over scales and windows; x' is g x + v there, s_x^2 and s_v^2 are variances, and s_n^2 is the noise of the
     eye (Sheikh and Bovik 2006).
     """
-    images, attacked = enlarge(clean.double()), enlarge(adversarial.double())
-    return piq_function("vif", "vif_p")(attacked, images, data_range=1.0, reduction="none")
+
+    def of_some(test: Tensor, reference: Tensor) -> Tensor:
+        return piq_function("vif", "vif_p")(test, reference, data_range=1.0, reduction="none")
+
+    return one_by_one(of_some, enlarge(adversarial.double()), enlarge(clean.double()))
