@@ -386,6 +386,33 @@ def test_an_attack_and_its_sweep_name_the_metrics_that_they_are_measured_with(ra
         Config(raw)
 
 
+def test_an_attack_leaves_networks_out_and_attacks_fewer_images(raw):
+    raw["models"]["other"] = copy.deepcopy(raw["models"]["standard"]) | {"options": {"width": 6}}
+    raw["attacks"]["mi_masking"] |= {"skip": ["digits/other"], "images": 6}
+    raw["sweeps"]["mi_masking"]["images"] = 5
+    raw["chunk"], raw["attacks"]["mi_masking"]["shards"] = 2, 4
+    checked = config.Config(raw)
+    assert {run.model for run in checked.runs if run.attack == "mi_masking"} == {"standard"}
+    assert {run.model for run in checked.runs if run.attack == "mi_masking-confidence-1"} == {"standard"}
+    assert {run.model for run in checked.runs if run.attack == "ddn"} == {"standard", "other"}
+    assert {name: checked.attacks[name].images for name in ("ddn", "mi_masking", "mi_masking-confidence-1")} == {
+        "ddn": 8,
+        "mi_masking": 6,
+        "mi_masking-confidence-1": 5,
+    }
+    # At most one a chunk.
+    assert checked.attacks["mi_masking"].shards == 3
+    for path, value, named in (
+        ("attacks/ddn/skip", ["digits/othre"], "attacks.ddn.skip: .*'other'"),
+        ("attacks/ddn/skip", ["mnist/other"], "attacks.ddn.skip"),
+        ("attacks/ddn/skip", ["other"], "attacks.ddn.skip"),
+        ("attacks/ddn/images", 9, "attacks.ddn.images: 9 is not allowed; 8 images"),
+        ("sweeps/mi_masking/images", 7, "sweeps.mi_masking.images: 7 is not allowed; 6 images"),
+    ):
+        with pytest.raises(ConfigError, match=named):
+            config.Config(set_key(raw, path, value))
+
+
 @pytest.mark.parametrize(
     "sweep",
     [{}, {"values": [1]}, {"option": "gamma"}, {"option": "gamma", "values": [0.1], "combinations": {"steps": [5]}}],
@@ -409,7 +436,11 @@ def test_only_attacked_networks_are_attacked_and_options_can_differ_by_data_set(
     assert steps == {"digits": 20, "large": 7}
     assert Run("digits", "standard", "mi_masking") not in checked.runs
     large = checked.models["standard"]["large"]
-    assert (large["architecture"], large["options"], large["training"]["epochs"]) == ("resnet", {"width": 4, "stem": 1}, 9)
+    assert (large["architecture"], large["options"], large["training"]["epochs"]) == (
+        "resnet",
+        {"width": 4, "stem": 1},
+        9,
+    )
     assert checked.models["standard"]["digits"]["options"] == {"width": 8}
 
 

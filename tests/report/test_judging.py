@@ -184,13 +184,13 @@ def test_captions_say_how_the_judges_looked() -> None:
     def metric(name: str, **options: Any) -> Metric:
         return Metric(name, name, name.upper(), "higher", options=options)
 
-    seen = {"enlarge": None, "pixels_per_degree": 60.0}
+    seen = {"enlarge": None, "pixels_per_degree": 30.0}
     text = judging.conditions(
         [metric("jod", **seen, display="standard_4k"), metric("flip", **seen), metric("mdsi", enlarge=3), metric("x")]
     )
     rule = f"enlarged to {viewing.SIDE} px, at most {viewing.MOST} times"
     assert text == (
-        f"JOD: {rule}, 60 pixels per degree, display standard_4k; FLIP: {rule}, 60 pixels per degree; "
+        f"JOD: {rule}, 30 pixels per degree, display standard_4k; FLIP: {rule}, 30 pixels per degree; "
         "MDSI: enlarged 3 times."
     )
     assert judging.conditions([metric("x")]) == ""

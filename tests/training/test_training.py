@@ -28,7 +28,17 @@ CPU = torch.device("cpu")
 def train(digits_data, tmp_path):
     """Return a function that trains into ``tmp_path`` and returns the artefact's path."""
 
-    def run(name="model", *, seed=0, data_path=digits_data, start=None, teacher=None, architecture=None, **options):
+    def run(
+        name="model",
+        *,
+        seed=0,
+        data_path=digits_data,
+        start=None,
+        teacher=None,
+        trained=None,
+        architecture=None,
+        **options,
+    ):
         out = tmp_path / f"{name}.safetensors"
         others = {"start": start, "teacher": teacher}
         train_stage.run(
@@ -40,6 +50,7 @@ def train(digits_data, tmp_path):
             device="cpu",
             checkpoint=checkpoint(tmp_path, name),
             out=out,
+            trained=trained,
             **others,
         )
         return out
@@ -225,6 +236,48 @@ def test_a_checkpoint_that_is_of_no_use_is_ignored(train, interrupt, digits_data
     capsys.readouterr()
     assert train().read_bytes() == whole
     assert "resumed" not in capsys.readouterr().err
+
+
+# Networks of an earlier run
+
+
+def test_a_finished_network_is_taken_whole(train, monkeypatch, tmp_path, capsys):
+    earlier = train("earlier", epochs=3)
+    tensors, header = artifacts.load_tensors(earlier, "model")
+    artifacts.save_tensors(earlier, tensors, header | {"commit": "1" * 40})
+    monkeypatch.setattr(loop, "train", lambda *arguments: pytest.fail("trained"))
+    taken, after = artifacts.load_tensors(train("taken", epochs=3, trained=earlier), "model")
+    assert taken.keys() == tensors.keys()
+    assert all((taken[name] == tensors[name]).all() for name in tensors)
+    assert after["trained_commit"] == "1" * 40
+    assert after["commit"] == header["commit"]
+    assert after["inputs"] == header["inputs"] | {"trained": artifacts.file_digest(earlier)}
+    assert {key: after[key] for key in ("clean_accuracy", "pgd_accuracy", "made_from", "specification")} == {
+        key: header[key] for key in ("clean_accuracy", "pgd_accuracy", "made_from", "specification")
+    }
+    assert "taken from" in capsys.readouterr().err
+    # Taken again, it still names the commit that trained it.
+    again = train("again", epochs=3, trained=tmp_path / "taken.safetensors")
+    assert artifacts.read_header(again)["trained_commit"] == "1" * 40
+
+
+@pytest.mark.parametrize("what", ["specification", "seed", "made_from"])
+def test_a_network_of_another_specification_seed_or_data_set_is_not_taken(train, digits_data, tmp_path, capsys, what):
+    earlier = train("earlier", epochs=6)
+    options = {"epochs": 6}
+    if what == "specification":
+        options["epochs"] = 7
+    elif what == "seed":
+        options["seed"] = 1
+    else:
+        dataset, _ = data.load(digits_data)
+        dataset.x_train[0] = 255 - dataset.x_train[0]
+        options["data_path"] = tmp_path / "other.safetensors"
+        data.save(options["data_path"], dataset, {"source": "another"})
+    expected = train("expected", **options).read_bytes()
+    capsys.readouterr()
+    assert train("asked", trained=earlier, **options).read_bytes() == expected
+    assert f"has another {what}; trained anew" in capsys.readouterr().err
 
 
 def test_data_smaller_than_a_batch(train):

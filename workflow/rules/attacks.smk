@@ -38,7 +38,7 @@ rule attack:
         spec=lambda wildcards: canonical_json(
             settings.attacks[wildcards.attack].specification(wildcards.dataset)
         ),
-        images=settings.images,
+        images=lambda wildcards: settings.attacks[wildcards.attack].images,
         first_image=lambda wildcards: settings.first_images[wildcards.dataset],
         chunk=settings.chunk,
         seed=settings.seed,
@@ -101,7 +101,7 @@ rule gather:
         "../../environment.yml"
     threads: cores(1)
     resources:
-        mem_mb=larger(lambda wildcards: need.attack_memory(settings, wildcards.dataset, settings.images)),
+        mem_mb=larger(lambda wildcards: need.attack_memory(settings, wildcards.dataset, settings.attacks[wildcards.attack].images)),
         runtime=larger(lambda wildcards: need.START),
     shell:
         "python -m infoadv gather" " --out {output:q}" " {input.shards:q}" " > {log:q} 2>&1"

@@ -226,9 +226,10 @@ SHARDED = alternatives(name for name, attack in settings.attacks.items() if atta
 
 def images_of_job(wildcards):
     """Return how many images a job attacks at most: all, or those of the chunks of one shard."""
-    chunks = math.ceil(settings.images / settings.chunk)
+    images = settings.attacks[wildcards.attack].images
+    chunks = math.ceil(images / settings.chunk)
     return min(
-        settings.images,
+        images,
         math.ceil(chunks / settings.attacks[wildcards.attack].shards) * settings.chunk,
     )
 

@@ -59,7 +59,7 @@ def jod_descent(
     learning_rate: float = 0.02,
     confidence: float = 0.0,
     enlarge: int | None = None,
-    pixels_per_degree: float = 60.0,
+    pixels_per_degree: float = 30.0,
     display: str = "standard_4k",
 ) -> AttackResult:
     """Maximise the JOD of Mantiuk et al. (2024) on the boundary of the classifier: a Lagrangian under Adam.

@@ -33,7 +33,7 @@ TRACES = {"observer": "attack's estimate"}
 OPTIMISES: dict[str, list[str]] = {"observer": []}
 
 #: Pixels of a display in a degree of the visual field, on which the image is enlarged: as the metrics jod and flip have it.
-_DISPLAY = 60.0
+_DISPLAY = 30.0
 
 
 def observer(
@@ -75,7 +75,7 @@ def observer(
         s_n of luminance and of both chrominance axes, of the [0, 1] range.
     sensitivity, pixels_per_degree
         Power of the contrast sensitivity to luminance, and how large the image is seen. By default, as a figure on a desk:
-        enlarged to 256 pixels, at most 8 times, at 60 pixels per degree.
+        enlarged to 128 pixels, at most 4 times, at 30 pixels per degree.
     steps, confidence, epsilon, quantize, classes, first_step
         As in :func:`infoadv.attacks.information.masking`.
 

@@ -21,6 +21,8 @@ class PlannedAttack:
     ``color_index`` is its place in the configuration, shared by the attack and its sweep, so that it keeps one colour in
     every figure. ``compared`` says whether its failures take an image out of the comparison. ``shards`` is the number of
     jobs that its images are cut into, at most one a chunk. ``metrics`` are those that it is measured with, None for all.
+    ``skipped`` are networks, ``{data set}/{model}``, that it leaves out of those that ``datasets`` and ``models`` name.
+    ``images`` is how many it attacks: the first of the run's, or all of them.
     ``varied`` are the options that a sweep varies, with their values here: in the attacks of the sweep and, if it has one value
     of each on the data sets of the sweep, in the attack that it varies.
     """
@@ -36,6 +38,8 @@ class PlannedAttack:
     color_index: int
     shards: int
     metrics: tuple[str, ...] | None = None
+    skipped: tuple[str, ...] = ()
+    images: int = 0
     sweep_of: str | None = None
     varied: Mapping[str, Any] = field(default_factory=dict)
 
@@ -59,16 +63,15 @@ def completed(values: Mapping[str, Any], datasets: Collection[str], models: Mode
     sweeps = values["sweeps"]
     entries = values["attacks"]
     attacked = [name for name in models if values["models"][name]["attacked"]]
-    chunks = -(-values["images"] // values["chunk"])
     for name in sweeps:
         require_known(name, entries, "sweeps", "attack")
     for position, (name, entry) in enumerate(entries.items()):
-        attack = _attack(name, entry, position, chunks, datasets, attacked, values["metrics"])
+        attack = _attack(name, entry, position, values, datasets, attacked)
         result[name] = attack
         if name in sweeps:
             points = _points(attack, entry, sweeps[name])
             result[name] = replace(attack, varied=_start(attack, points, sweeps[name].get("datasets", attack.datasets)))
-            for step in _sweep(attack, sweeps[name], points, datasets, attacked, values["metrics"]):
+            for step in _sweep(attack, sweeps[name], points, datasets, attacked, values):
                 if step.name in entries or step.name in result:
                     raise ConfigError(f"sweeps.{name}: makes {step.name!r}, which is there already; rename one.")
                 result[step.name] = step
@@ -85,6 +88,10 @@ def _scope(
     models = tuple(entry.get("models", attacked))
     for model in models:
         require_known(model, attacked, f"{path}.models", "attacked model")
+    for network in entry.get("skip", ()):
+        dataset, _, model = network.partition("/")
+        require_known(dataset, chosen, f"{path}.skip", "data set of this attack")
+        require_known(model, models, f"{path}.skip", "model of this attack")
     return chosen, models
 
 
@@ -92,12 +99,12 @@ def _attack(
     name: str,
     entry: Mapping[str, Any],
     position: int,
-    chunks: int,
+    values: Mapping[str, Any],
     datasets: Collection[str],
     attacked: Collection[str],
-    measured: Collection[str],
 ) -> PlannedAttack:
     path = f"attacks.{name}"
+    images = _images(path, entry, values["images"])
     if entry["method"] == "mutual_information":
         raise ConfigError(f"{path}.method: {_of_one_method(entry)}")
     why = plugins.literals("attacks", "UNTARGETED").get(entry["method"])
@@ -122,8 +129,10 @@ def _attack(
         models=models,
         compared=entry["compared"],
         color_index=position,
-        shards=min(entry["shards"], chunks),
-        metrics=_measured(path, entry, measured),
+        shards=_shards(entry["shards"], images, values["chunk"]),
+        metrics=_measured(path, entry, values["metrics"]),
+        skipped=tuple(entry["skip"]),
+        images=images,
     )
 
 
@@ -132,6 +141,20 @@ def _measured(path: str, entry: Mapping[str, Any], metrics: Collection[str]) -> 
     for name in entry.get("metrics", ()):
         require_known(name, metrics, f"{path}.metrics", "metric")
     return tuple(entry["metrics"]) if "metrics" in entry else None
+
+
+def _images(path: str, entry: Mapping[str, Any], images: int) -> int:
+    """Return how many of the ``images`` of a run an ``entry`` attacks. Raises ``ConfigError``."""
+    if entry.get("images", 0) > images:
+        raise ConfigError(
+            f"{path}.images: {entry['images']:,} is not allowed; {images:,} images are attacked in this run."
+        )
+    return entry.get("images", images)
+
+
+def _shards(wanted: int, images: int, chunk: int) -> int:
+    """Return how many jobs so many images are cut into: at most one a chunk."""
+    return min(wanted, -(-images // chunk))
 
 
 def _of_one_method(entry: Mapping[str, Any]) -> str:
@@ -196,11 +219,14 @@ def _sweep(
     points: Collection[Mapping[str, Any]],
     datasets: Collection[str],
     attacked: Collection[str],
-    measured: Collection[str],
+    values: Mapping[str, Any],
 ) -> Iterator[PlannedAttack]:
     scope = {"datasets": attack.datasets, "models": attack.models, **sweep}
     chosen, models = _scope(f"sweeps.{attack.name}", scope, datasets, attacked)
-    metrics = _measured(f"sweeps.{attack.name}", sweep, measured) if "metrics" in sweep else attack.metrics
+    metrics = attack.metrics
+    if "metrics" in sweep:
+        metrics = _measured(f"sweeps.{attack.name}", sweep, values["metrics"])
+    images = _images(f"sweeps.{attack.name}", sweep, attack.images)
     for point in points:
         name = "-".join([attack.name, *(f"{option}-{value}" for option, value in point.items())])
         check({name: {}}, {"propertyNames": structure_schema()["$defs"]["name"]}, ("sweeps", attack.name))
@@ -214,6 +240,8 @@ def _sweep(
             models=models,
             compared=False,
             metrics=metrics,
+            images=images,
+            shards=_shards(attack.shards, images, values["chunk"]),
             sweep_of=attack.name,
             varied=point,
         )

@@ -30,7 +30,7 @@ def planned(
         for model in models
         if values["models"][model]["attacked"] and dataset in models[model]
         for attack in attacks.values()
-        if dataset in attack.datasets and model in attack.models
+        if dataset in attack.datasets and model in attack.models and f"{dataset}/{model}" not in attack.skipped
     ]
 
 

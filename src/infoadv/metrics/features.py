@@ -23,7 +23,7 @@ ABOUT = {
         "group": "perceptual",
         "description": (
             "Mean deviation similarity index (Nafchi et al. 2016): how unevenly gradients and chromaticity differ. Enlarged "
-            "by repeating pixels to 256 px, at most 8 times, unless the option says otherwise."
+            "by repeating pixels to 128 px, at most 4 times, unless the option says otherwise."
         ),
     },
     "fsim": {
@@ -32,7 +32,7 @@ ABOUT = {
         "group": "perceptual",
         "description": (
             "Feature similarity (Zhang et al. 2011): phase congruency and gradients, of colour images the chrominance as "
-            "well (FSIMc). Enlarged by repeating pixels to 256 px, at most 8 times, unless the option says otherwise."
+            "well (FSIMc). Enlarged by repeating pixels to 128 px, at most 4 times, unless the option says otherwise."
         ),
     },
     "dss": {
@@ -41,8 +41,8 @@ ABOUT = {
         "group": "perceptual",
         "description": (
             "DCT sub-band similarity of the luminance (Balanov et al. 2015), the worst 5 % of places in each sub-band. "
-            "Enlarged by repeating pixels to 256 px, at most 8 times, unless the option says otherwise. Where a pixel "
-            "becomes a block of 8 x 8, only the sub-band of the means has any content."
+            "Enlarged by repeating pixels to 128 px, at most 4 times, unless the option says otherwise. Where a pixel "
+            "becomes a block of 8 x 8 (enlarge: 8), only the sub-band of the means has any content."
         ),
     },
 }

@@ -2,7 +2,7 @@
 
 Both judge a picture on a display, so the viewing conditions are options and part of every number: how often a pixel is
 repeated (see :mod:`infoadv.metrics.viewing`), the pixels per degree of the visual field, and for JOD the display. With the
-defaults a picture of 256 pixels is 4 degrees wide, 4.5 cm at 60 cm, as a figure in a paper.
+defaults a picture of 128 pixels is 4 degrees wide, 4.5 cm at 60 cm, as a figure in a paper.
 
 They come from the packages ``cvvdp`` and ``flip-evaluator`` of the extra ``perception``. These are imported when a value is
 computed and not before, because the first takes seconds.
@@ -38,8 +38,8 @@ ABOUT = {
         "decimals": 3,
         "description": (
             "Just-objectionable differences of ColorVideoVDP (Mantiuk et al. 2024): 10 cannot be told from the clean image, "
-            "and of two images one apart 75 % of observers see which is worse. Enlarged by repeating pixels to 256 px, at "
-            "most 8 times, and seen at 60 pixels per degree on a 4K display of 200 cd/m2 in an office, unless the options "
+            "and of two images one apart 75 % of observers see which is worse. Enlarged by repeating pixels to 128 px, at "
+            "most 4 times, and seen at 30 pixels per degree on a 4K display of 200 cd/m2 in an office, unless the options "
             "say otherwise; gray images as three equal channels."
         ),
     },
@@ -49,7 +49,7 @@ ABOUT = {
         "group": "perceptual",
         "description": (
             "FLIP (Andersson et al. 2020), mean over pixels: the difference that is noticed when two images alternate in one "
-            "place, from 0 to 1. Enlarged by repeating pixels to 256 px, at most 8 times, and seen at 60 pixels per degree, "
+            "place, from 0 to 1. Enlarged by repeating pixels to 128 px, at most 4 times, and seen at 30 pixels per degree, "
             "unless the options say otherwise; gray images as three equal channels."
         ),
     },
@@ -90,7 +90,7 @@ def jod_of(
     clean: Tensor,
     *,
     enlarge: int | None = None,
-    pixels_per_degree: float = 60.0,
+    pixels_per_degree: float = 30.0,
     display: str = "standard_4k",
 ) -> Callable[[Tensor], Tensor]:
     """Return a function of perturbed images (N, C, H, W) in [0, 1]: their JOD against ``clean``, (N,) float32.
@@ -117,7 +117,7 @@ def jod(
     *,
     context: MetricContext,
     enlarge: int | None = None,
-    pixels_per_degree: float = 60.0,
+    pixels_per_degree: float = 30.0,
     display: str = "standard_4k",
 ) -> Tensor:
     """Return the quality that ColorVideoVDP predicts, at most 10, in just-objectionable differences. From 8 px.
@@ -138,7 +138,7 @@ def flip(
     *,
     context: MetricContext,
     enlarge: int | None = None,
-    pixels_per_degree: float = 60.0,
+    pixels_per_degree: float = 30.0,
 ) -> Tensor:
     """Return FLIP in [0, 1], 0 for identical images; the mean of the package's error map. On the CPU. From 8 px.
 
@@ -158,7 +158,7 @@ def flip(
 
 
 def flip_map(
-    clean: Tensor, adversarial: Tensor, *, enlarge: int | None = None, pixels_per_degree: float = 60.0
+    clean: Tensor, adversarial: Tensor, *, enlarge: int | None = None, pixels_per_degree: float = 30.0
 ) -> Tensor:
     """Return FLIP of each pixel of the enlarged pictures, (N, H', W') float64 on the CPU; :func:`flip` is its mean.
 
@@ -185,7 +185,7 @@ def jod_map(
     adversarial: Tensor,
     *,
     enlarge: int | None = None,
-    pixels_per_degree: float = 60.0,
+    pixels_per_degree: float = 30.0,
     display: str = "standard_4k",
 ) -> Tensor:
     """Return what ColorVideoVDP takes off for each pixel of the enlarged pictures, in JOD, (N, H', W') float64 on the CPU.

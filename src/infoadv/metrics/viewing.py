@@ -14,8 +14,8 @@ from torch import Tensor
 from infoadv.metrics import MetricError, require_size
 
 #: An image is enlarged until its smaller side has this many pixels, but not more than ``MOST`` times.
-SIDE = 256
-MOST = 8
+SIDE = 128
+MOST = 4
 
 #: The smallest side at which a judge is asked: below it there is no pattern, and some filters have no support.
 SMALLEST = 8
@@ -25,7 +25,7 @@ def factor(images: Tensor, enlarge: int | None) -> int:
     """Return how often each pixel of images (N, C, H, W) is repeated: ``enlarge``, or what the rule says.
 
     >>> [factor(torch.zeros(1, 1, side, side), None) for side in (28, 32, 64, 96, 224, 300)]
-    [8, 8, 4, 3, 2, 1]
+    [4, 4, 2, 2, 1, 1]
     """
     return enlarge or min(MOST, -(-SIDE // min(images.shape[-2:])))
 

@@ -154,7 +154,7 @@ def jobs(settings: Config) -> Iterator[Job]:
         files = (model_file(dataset, model),)
         yield Job("models", name, files, (f"logs/train/{name}.log",), checkpoints, epochs, measured)
     for run in attacked(settings):
-        yield _attack_job(run, settings.attacks[run.attack].shards, settings.images)
+        yield _attack_job(run, settings.attacks[run.attack].shards, settings.attacks[run.attack].images)
     for run in settings.runs:
         name = f"{run.dataset}/{run.model}/{run.attack}"
         measured = (f"{BENCHMARKS}/metrics/{name}.tsv",)

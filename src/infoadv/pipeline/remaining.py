@@ -59,8 +59,8 @@ def _asked(settings: Config, directory: Path, job: Job) -> float:
     model, _, attack = rest.partition("/")
     expected: Mapping[str, Callable[[], float]] = {
         "models": lambda: resources.training_seconds(settings, dataset, model, _megabytes(directory, dataset)),
-        "attacks": lambda: resources.attack_seconds(settings, dataset, attack, settings.images),
-        "metrics": lambda: settings.images * resources.METRICS,
+        "attacks": lambda: resources.attack_seconds(settings, dataset, attack, settings.attacks[attack].images),
+        "metrics": lambda: settings.attacks[attack].images * resources.METRICS,
         "profiles": lambda: 60.0 * (resources.profiles_minutes(settings, model) - resources.START),
         "transfer": lambda: 60.0 * (resources.transfer_minutes(settings, dataset) - resources.START),
         "calibration": lambda: 60.0 * (resources.calibration_minutes(settings) - resources.START),

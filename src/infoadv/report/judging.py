@@ -97,7 +97,7 @@ def conditions(judges: Sequence[Metric]) -> str:
         options, words = metric.options, []
         if "enlarge" in options:
             times = options["enlarge"]
-            words.append("enlarged " + (f"{times} times" if times else "to 256 px, at most 8 times"))
+            words.append("enlarged " + (f"{times} times" if times else "to 128 px, at most 4 times"))
         if "pixels_per_degree" in options:
             words.append(f"{options['pixels_per_degree']:g} pixels per degree")
         if "display" in options:
