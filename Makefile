@@ -70,20 +70,23 @@ tuning: $(STAMP)
 	rm -rf results/tuning && mkdir -p results/tuning
 	cp $(addprefix $(RUNS)/tuning/results/tables/,tuning.csv tuning.md targets.csv targets.md provenance.csv) results/tuning
 
-# Hours of training, once: the networks that `make reference` attacks. Each is a model artefact that says what made it. An ensemble
-# holds its members again, and is joined anew.
+# Hours of training, once: the networks that `make reference` attacks. Each is a model artefact that says what made it. Those that
+# are in results/networks already, of the specification that is asked for, are taken from there. An ensemble holds its members
+# once more, and is joined anew by whoever wants it.
 networks: $(STAMP)
-	mkdir -p $(RUNS)/networks/networks
+	mkdir -p $(RUNS)/networks results/networks
 	ln -sfn "$(abspath $(INFOADV_DATA))/clothing" $(RUNS)/networks/clothing
+	ln -sfn "$(abspath results/networks)" $(RUNS)/networks/networks
 	$(BIN)/snakemake --cores $(CORES) models --configfile config/reference.yaml --directory $(RUNS)/networks
-	rm -rf results/networks && mkdir -p results/networks
-	cp -r $(RUNS)/networks/results/models/. results/networks
+	rm -rf results/networks
+	cp -r $(RUNS)/networks/results/models results/networks
 	rm -f results/networks/*/without_*
 
 # How much is left says `infoadv status --configfile config/reference.yaml --directory build/reference`.
 reference: $(STAMP)
 	mkdir -p $(RUNS)/reference
 	ln -sfn "$(abspath $(INFOADV_DATA))/clothing" $(RUNS)/reference/clothing
+	mkdir -p results/networks
 	ln -sfn "$(abspath results/networks)" $(RUNS)/reference/networks
 	$(RUN)
 	rm -rf results/reference figures/reference && mkdir -p results/reference figures/reference

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +10,10 @@ import pytest
 
 from helpers import ROOT
 from helpers.provenance import problems
-from infoadv import config
+from infoadv import artifacts, config
 
 COMMITTED = ROOT / "results" / "reference" / "provenance.csv"
+NETWORKS = ROOT / "results" / "networks"
 SMALL = ROOT / "tests" / "workflow" / "config.yaml"
 
 
@@ -27,6 +29,21 @@ def test_the_committed_reference_is_of_one_commit_and_of_its_configuration(tmp_p
     (tmp_path / "clothing").mkdir()
     settings = config.load(ROOT / "config" / "reference.yaml", tmp_path)
     assert problems(read(COMMITTED), settings) == []
+
+
+def test_the_committed_networks_are_those_of_the_reference_configuration(tmp_path: Path) -> None:
+    """They are taken by `make reference`, so they must be what it asks for; one that is not there is trained."""
+    for folder in ("clothing", "networks"):
+        (tmp_path / folder).mkdir()
+    settings = config.load(ROOT / "config" / "reference.yaml", tmp_path)
+    files = sorted(NETWORKS.glob("*/*"))
+    assert files
+    for file in files:
+        header = artifacts.load_tensors(file, "model")[1]
+        assert header["specification"] == settings.models[file.stem][file.parent.name], file
+        assert header["seed"] == settings.seed + header["specification"]["training"]["seed"], file
+        assert re.fullmatch("[0-9a-f]{40}", header.get("trained_commit", header["commit"])), file
+        assert file.stat().st_size < 1_500_000, file
 
 
 @pytest.mark.workflow

@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from helpers import shared
+from helpers import pipeline, shared
 from helpers.pipeline import CONFIG, snakemake, succeed
 from infoadv import artifacts, config
 from infoadv.pipeline import layout, status
@@ -120,6 +120,24 @@ def test_a_change_to_what_jobs_ask_a_cluster_for_runs_nothing(tree, edited):
 def test_a_change_to_one_option_reruns_that_attack(tree, edited):
     edited(CONFIG, line="options: {steps: 21}", old="options: {steps: 20}")
     assert {name for rule, name in planned(tree, "all") if rule == "attack"} == {"ddn", "noise"}
+
+
+def test_networks_of_an_earlier_run_are_taken_and_not_trained_again(finished, tmp_path):
+    tree = pipeline.copy_tree(tmp_path / "tree")
+    (tree / "networks").symlink_to(finished / "results" / "models")
+    (tree / CONFIG).write_text((finished / CONFIG).read_text() + "\nnetworks: networks\n")
+    # Of another specification than asked for: this one is trained.
+    (tree / CONFIG).write_text((tree / CONFIG).read_text().replace("epochs: 4", "epochs: 5"))
+    succeed(tree, "models")
+    logs = {name: (tree / f"logs/train/digits/{name}.log").read_text() for name in ("standard", "reference")}
+    assert "taken from networks/digits/standard.safetensors" in logs["standard"]
+    assert "networks/digits/reference.safetensors: has another specification; trained anew" in logs["reference"]
+    weights = [
+        artifacts.load_tensors(folder / "results" / "models" / "digits" / "standard.safetensors", "model")[0]
+        for folder in (finished, tree)
+    ]
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+    assert "Nothing to be done" in succeed(tree, "models")
 
 
 GATHERED = [f"results/attacks/digits/standard/{name}.safetensors" for name in ("ddn", "noise")]
