@@ -210,7 +210,10 @@ def moved(name, dtype, **options):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "steps", "tolerance"), [(torch.float32, 5, 3e-4), (torch.float64, 20, 1e-9)], ids=["float32", "float64"]
+    ("dtype", "steps", "tolerance"),
+    # What single precision does to five steps depends on the processor: with AVX2 alone ALMA-SSIM moves by 5e-4.
+    [(torch.float32, 5, 1e-3), (torch.float64, 20, 1e-9)],
+    ids=["float32", "float64"],
 )
 @pytest.mark.parametrize("name", ATTACKS)
 def test_batch_and_layout_change_a_short_run_by_rounding_alone(name, dtype, steps, tolerance):

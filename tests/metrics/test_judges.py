@@ -74,7 +74,7 @@ def test_jod_agrees_with_cvvdp(images):
     import pycvvdp
 
     clean, adversarial = images
-    geometry = pycvvdp.vvdp_display_geometry((3840, 2160), ppd=60)
+    geometry = pycvvdp.vvdp_display_geometry((3840, 2160), ppd=30)
     observer = pycvvdp.cvvdp("standard_4k", display_geometry=geometry, device=torch.device("cpu"))
     pairs = zip(*(large(part, times_of(clean)) for part in (adversarial, clean)), strict=True)
     expected = [float(observer.predict(test, reference, dim_order="HWC")[0]) for test, reference in pairs]
