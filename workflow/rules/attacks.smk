@@ -101,7 +101,11 @@ rule gather:
         "../../environment.yml"
     threads: cores(1)
     resources:
-        mem_mb=larger(lambda wildcards: need.attack_memory(settings, wildcards.dataset, settings.attacks[wildcards.attack].images)),
+        mem_mb=larger(
+            lambda wildcards: need.attack_memory(
+                settings, wildcards.dataset, settings.attacks[wildcards.attack].images
+            )
+        ),
         runtime=larger(lambda wildcards: need.START),
     shell:
         "python -m infoadv gather" " --out {output:q}" " {input.shards:q}" " > {log:q} 2>&1"
