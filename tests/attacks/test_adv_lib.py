@@ -210,13 +210,13 @@ def moved(name, dtype, **options):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "steps", "tolerance"),
-    # What single precision does to five steps depends on the processor: with AVX2 alone ALMA-SSIM moves by 5e-4.
-    [(torch.float32, 5, 1e-3), (torch.float64, 20, 1e-9)],
-    ids=["float32", "float64"],
+    ("dtype", "steps", "tolerance"), [(torch.float32, 5, 3e-4), (torch.float64, 20, 1e-9)], ids=["float32", "float64"]
 )
 @pytest.mark.parametrize("name", ATTACKS)
 def test_batch_and_layout_change_a_short_run_by_rounding_alone(name, dtype, steps, tolerance):
+    if name == "alma_ssim" and dtype == torch.float32:
+        # What single precision does to it depends on the processor: 5e-4 was seen where there is AVX2 and no AVX-512.
+        tolerance = 1e-3
     for change, distances, inputs in moved(name, dtype, steps=steps):
         assert inputs.max() < tolerance, change
         assert distances.max() < tolerance, change

@@ -138,11 +138,12 @@ def test_an_image_does_not_depend_on_its_batch(name, problem):
     parts = run(name, problem, batch_size=1)
     size = (together.float_images - images).flatten(1).norm(dim=1)
     apart = (together.float_images - parts.float_images).flatten(1).norm(dim=1)
-    # Where every iterate is rounded to 8 bits, noise of floating point can carry one value over the edge of a level.
+    allowed = 0.01 * size + 1e-5
     levels = together.float_images * 255
-    on_grid = bool((levels - levels.round()).abs().max() < 1e-4)
-    allowed = 1.01 / 255 if on_grid else 1e-5
-    assert (apart <= 0.01 * size + allowed).all(), (apart / size).tolist()
+    if (levels - levels.round()).abs().max() < 1e-4:
+        # Every iterate is rounded to 8 bits: the last digit of single precision can carry one value over the edge of a level.
+        allowed = allowed.clamp_min(1.01 / 255)
+    assert (apart <= allowed).all(), (apart / size).tolist()
     assert torch.equal(together.success, parts.success)
 
 
