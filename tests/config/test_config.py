@@ -13,7 +13,7 @@ import yaml
 
 from helpers import ROOT
 from infoadv import cli, config
-from infoadv.config import Config, ConfigError, Run, documentation
+from infoadv.config import Config, ConfigError, Run, documentation, summary
 from infoadv.pipeline import code_inputs
 from infoadv.registry import plugins
 
@@ -400,6 +400,7 @@ def test_an_attack_leaves_networks_out_and_attacks_fewer_images(raw):
         "mi_masking": 6,
         "mi_masking-confidence-1": 5,
     }
+    assert "digits/standard: 4 attacks on 8 images, 2 of them on fewer" in summary.text(checked, ROOT)
     # At most one a chunk.
     assert checked.attacks["mi_masking"].shards == 3
     for path, value, named in (
@@ -408,6 +409,16 @@ def test_an_attack_leaves_networks_out_and_attacks_fewer_images(raw):
         ("attacks/ddn/skip", ["other"], "attacks.ddn.skip"),
         ("attacks/ddn/images", 9, "attacks.ddn.images: 9 is not allowed; 8 images"),
         ("sweeps/mi_masking/images", 7, "sweeps.mi_masking.images: 7 is not allowed; 6 images"),
+        (
+            "attacks/noise/images",
+            7,
+            "attacks.noise.options.like: 'ddn' attacks 8 images, 'noise' 7; give both the same",
+        ),
+        (
+            "figures/convergence",
+            {"attack": "mi_masking", "image": 6},
+            "figures.convergence.image: 6 is not allowed; 6 images",
+        ),
     ):
         with pytest.raises(ConfigError, match=named):
             config.Config(set_key(raw, path, value))

@@ -76,7 +76,7 @@ def completed(
         if missing is not None:
             raise ConfigError(f"{path}: needs {missing!r}; add it or remove the figure.")
         if inputs["stage"] == "attack":
-            _check_attack(path, chosen, values["images"], inputs, attacks, runs)
+            _check_attack(path, chosen, inputs, attacks, runs)
         result[name] = chosen
     return result
 
@@ -84,7 +84,6 @@ def completed(
 def _check_attack(
     path: str,
     chosen: Mapping[str, Any],
-    images: int,
     inputs: Mapping[str, Any],
     attacks: Mapping[str, PlannedAttack],
     runs: Iterable[Run],
@@ -99,7 +98,8 @@ def _check_attack(
             f"{path}.attack: {drawn.name!r} is of method {drawn.method}; name an attack that records its run: one of "
             f"method {', '.join(sorted(recording))}."
         )
-    if chosen.get("image", 0) >= images:
+    if chosen.get("image", 0) >= drawn.images:
         raise ConfigError(
-            f"{path}.image: {chosen['image']} is not allowed; {images} images are attacked, give at most {images - 1}."
+            f"{path}.image: {chosen['image']} is not allowed; {drawn.images} images are attacked, give at most "
+            f"{drawn.images - 1}."
         )

@@ -69,3 +69,8 @@ def check_likes(attacks: Mapping[str, PlannedAttack], runs: Iterable[Run]) -> No
                 f"{path}: {like!r} does not run on {run.dataset}/{run.model}, where {run.attack!r} does; widen its "
                 "datasets and models, or narrow these."
             )
+        if attacks[like].images != attacks[run.attack].images:
+            raise ConfigError(
+                f"{path}: {like!r} attacks {attacks[like].images} images, {run.attack!r} {attacks[run.attack].images}; give both "
+                "the same number of images."
+            )

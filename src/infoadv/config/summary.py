@@ -16,8 +16,12 @@ def text(settings: Config, directory: Path) -> str:
         f"networks   {len(settings.trained())}, of which {len(attacked)} are attacked",
     ]
     for dataset, model in attacked:
-        attacks = [run.attack for run in settings.runs if (run.dataset, run.model) == (dataset, model)]
-        lines.append(f"           {dataset}/{model}: {len(attacks)} attacks on {settings.images} images")
+        attacks = [
+            settings.attacks[run.attack] for run in settings.runs if (run.dataset, run.model) == (dataset, model)
+        ]
+        fewer = sum(attack.images < settings.images for attack in attacks)
+        note = f", {fewer} of them on fewer" if fewer else ""
+        lines.append(f"           {dataset}/{model}: {len(attacks)} attacks on {settings.images} images{note}")
     lines += [
         f"chunk      {settings.chunk} images at once",
         f"attacks    {len(settings.attacks)}: {', '.join(settings.attacks)}",
