@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from infoadv.execution.errors import InfoadvError
 from infoadv.report import statistics, style, swept
@@ -125,7 +125,10 @@ def _drawn(frame: pd.DataFrame, metrics: Sequence[Metric], attacks: Mapping[str,
                     zorder=4,
                 )
             axes.set_xscale("log")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            # Budgets seldom span two decades: powers of ten alone would be one label.
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xlabel("forward + backward passes per image")
         for axes in own[len(metrics) :]:
             axes.set_visible(False)
