@@ -12,7 +12,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) all $(if $(CONFIG),--configfile $
 RUNS := build
 # Where data sets lie that nobody downloads: clothing/ of it holds the photographs of config/reference.yaml.
 INFOADV_DATA ?= data
-RUN = $(BIN)/snakemake --cores $(CORES) all --configfile config/$@.yaml --directory $(RUNS)/$@
+RUN = $(BIN)/snakemake --cores $(CORES) --keep-going all --configfile config/$@.yaml --directory $(RUNS)/$@
 
 .PHONY: help all test lint report docs pictures options findings reruns tuning networks reference lock clean
 

@@ -154,6 +154,14 @@ def test_an_objective_that_orders_like_a_metric_is_told_from_its_size(tmp_path: 
     assert abs(frame.loc["haarpsi", "correlation"]) < 0.2
     assert np.isnan(frame.loc["haarpsi", "partial"])
     assert frame.loc["ssim", ["n", "attacks"]].tolist() == [40, 8]
+    # An attack that took fewer images counts where it ran.
+    fewer = artefact(
+        tmp_path, "i", l2=size[0][:20], perturbation_information=-size[0][:20], ssim=size[0][:20], haarpsi=-size[0][:20]
+    )
+    tables.write("objectives", [*paths, fewer], specification(**entries, i={}), tmp_path)
+    frame = pd.read_csv(tmp_path / "objectives.csv").set_index("metric")
+    assert frame.loc["ssim", ["n", "attacks"]].tolist() == [40, 8.5]
+    assert frame.loc["ssim", "correlation"] == pytest.approx(1)
 
 
 def test_verdicts_as_a_table_with_floors_apart(tmp_path: Path) -> None:

@@ -73,12 +73,18 @@ def _records(rows: Rows, settings: statistics.Settings) -> Iterator[dict[str, An
 
 
 def _values(rows: Rows, target: tuple[str, str]) -> dict[str, np.ndarray]:
-    """Return the metrics of a target by column, each (images, attacks), NaN where an attack failed, and no control is one."""
+    """Return the metrics of a target by column, each (images, attacks): NaN where an attack failed or did not run.
+
+    A control does not fail.
+    """
     found = []
     for attack in rows.attacks_on(*target):
         own = rows.of(*target, attack.name).set_index("index").sort_index()
         values = own[[metric.column for metric in rows.metrics]].astype(float)
         found.append(values if attack.control else values.where(own["success"]))
+    # An attack may take fewer images than the rest.
+    images = sorted(set().union(*(part.index for part in found)))
+    found = [part.reindex(images) for part in found]
     return {metric.column: np.stack([part[metric.column] for part in found], axis=1) for metric in rows.metrics}
 
 
