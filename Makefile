@@ -12,7 +12,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) all $(if $(CONFIG),--configfile $
 RUNS := build
 # Where data sets lie that nobody downloads: clothing/ of it holds the photographs of config/reference.yaml.
 INFOADV_DATA ?= data
-RUN = $(BIN)/snakemake --cores $(CORES) --keep-going all --configfile config/$@.yaml --directory $(RUNS)/$@
+RUN = $(BIN)/snakemake --cores $(CORES) all --configfile config/$@.yaml --directory $(RUNS)/$@
 
 .PHONY: help all test lint report docs pictures options findings reruns tuning networks reference lock clean
 
@@ -27,8 +27,8 @@ help:
 	@echo "make findings write docs/findings.md and the results in README.md from results/reference"
 	@echo "make reruns   write down which rules an edit of each module reruns"
 	@echo "make tuning   run the grids of config/tuning.yaml, and write results/tuning"
-	@echo "make networks train the networks of config/reference.yaml, and write results/networks"
-	@echo "make reference  run config/reference.yaml from nothing or from where it stopped, and write results/reference"
+	@echo "make networks train the networks of the reference, and write results/networks"
+	@echo "make reference  run config/reference.yaml and config/profiles.yaml, or go on where they stopped; write results/reference"
 	@echo "make lock     pin the newest versions in requirements.lock (needs uv)"
 	@echo "make clean    remove results, figures and logs; reference results stay"
 
@@ -70,29 +70,35 @@ tuning: $(STAMP)
 	rm -rf results/tuning && mkdir -p results/tuning
 	cp $(addprefix $(RUNS)/tuning/results/tables/,tuning.csv tuning.md targets.csv targets.md provenance.csv) results/tuning
 
-# Hours of training, once: the networks that `make reference` attacks. Each is a model artefact that says what made it. Those that
-# are in results/networks already, of the specification that is asked for, are taken from there. An ensemble holds its members
+# Hours of training, once: the networks of both runs of `make reference`. Each is a model artefact that says what made it. Those
+# that are in results/networks already, of the specification that is asked for, are taken from there. An ensemble holds its members
 # once more, and is joined anew by whoever wants it.
 networks: $(STAMP)
 	mkdir -p $(RUNS)/networks results/networks
 	ln -sfn "$(abspath $(INFOADV_DATA))/clothing" $(RUNS)/networks/clothing
 	ln -sfn "$(abspath results/networks)" $(RUNS)/networks/networks
-	$(BIN)/snakemake --cores $(CORES) models --configfile config/reference.yaml --directory $(RUNS)/networks
+	set -e; for run in reference profiles; do \
+	  $(BIN)/snakemake --cores $(CORES) models --configfile config/$$run.yaml --directory $(RUNS)/networks; done
 	rm -rf results/networks
 	cp -r $(RUNS)/networks/results/models results/networks
 	rm -f results/networks/*/without_*
 
+# The attacks, then the information profiles.
 # How much is left says `infoadv status --configfile config/reference.yaml --directory build/reference`.
 reference: $(STAMP)
-	mkdir -p $(RUNS)/reference
-	ln -sfn "$(abspath $(INFOADV_DATA))/clothing" $(RUNS)/reference/clothing
 	mkdir -p results/networks
-	ln -sfn "$(abspath results/networks)" $(RUNS)/reference/networks
-	$(RUN)
-	rm -rf results/reference figures/reference && mkdir -p results/reference figures/reference
-	cp $(RUNS)/reference/results/tables/*.csv $(RUNS)/reference/results/tables/*.md \
-	  $(RUNS)/reference/results/tables/*.tex results/reference
-	cp $(RUNS)/reference/figures/*.png $(RUNS)/reference/figures/*.pdf figures/reference
+	set -e; for run in reference profiles; do \
+	  mkdir -p $(RUNS)/$$run; \
+	  ln -sfn "$(abspath $(INFOADV_DATA))/clothing" $(RUNS)/$$run/clothing; \
+	  ln -sfn "$(abspath results/networks)" $(RUNS)/$$run/networks; \
+	  $(BIN)/snakemake --cores $(CORES) --keep-going all --configfile config/$$run.yaml --directory $(RUNS)/$$run; done
+	rm -rf results/reference figures/reference && mkdir -p results/reference/profiles figures/reference/profiles
+	for kind in csv md tex; do \
+	  cp $(RUNS)/reference/results/tables/*.$$kind results/reference && \
+	  cp $(RUNS)/profiles/results/tables/*.$$kind results/reference/profiles || exit 1; done
+	for kind in png pdf; do \
+	  cp $(RUNS)/reference/figures/*.$$kind figures/reference && \
+	  cp $(RUNS)/profiles/figures/*.$$kind figures/reference/profiles || exit 1; done
 	$(MAKE) findings
 
 # No index address goes into the lock: pip and uv take packages from where they are configured to.

@@ -131,6 +131,17 @@ def test_tables_and_figures_of_the_profiles_belong_to_the_section(raw):
     assert "flow" not in presentation.of(without, "tables", "quality")
 
 
+def test_profiles_of_networks_that_no_attack_is_compared_on_have_no_tables_of_metrics(tmp_path):
+    (tmp_path / "networks").mkdir()
+    alone = config.load(ROOT / "config" / "profiles.yaml", tmp_path)
+    assert alone.runs == []
+    assert set(alone.tables()) == {"claims", "detection", "profiles", "provenance", "runtime", "targets"}
+    raw = yaml.safe_load((ROOT / "config" / "profiles.yaml").read_text())
+    raw["figures"]["cost"] = {}
+    with pytest.raises(ConfigError, match="figures.cost: needs 'models.<a network that is attacked>'"):
+        Config(raw, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [

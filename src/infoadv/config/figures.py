@@ -31,6 +31,8 @@ def lacking(inputs: Mapping[str, Any], values: Mapping[str, Any], flow: Flow | N
         return f"flow.{missing[0]}" if missing else "flow" if flow is None else None
     if inputs["stage"] == "calibration" and "calibration" not in values:
         return "calibration"
+    if inputs["stage"] == "metrics" and not list(runs):
+        return "models.<a network that is attacked>"
     if inputs["stage"] == "transfer" and not transferable(runs):
         return "models.<a second attacked network of one data set>"
     return None
