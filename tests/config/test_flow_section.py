@@ -138,7 +138,7 @@ def test_profiles_of_networks_that_no_attack_is_compared_on_have_no_tables_of_me
     assert set(alone.tables()) == {"claims", "detection", "profiles", "provenance", "runtime", "targets"}
     raw = yaml.safe_load((ROOT / "config" / "profiles.yaml").read_text())
     raw["figures"]["cost"] = {}
-    with pytest.raises(ConfigError, match="figures.cost: needs 'models.<a network that is attacked>'"):
+    with pytest.raises(ConfigError, match=r"figures\.cost: needs 'models\.<a network that is attacked>'"):
         Config(raw, tmp_path)
 
 
