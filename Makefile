@@ -99,6 +99,7 @@ reference: $(STAMP)
 	for kind in png pdf; do \
 	  cp $(RUNS)/reference/figures/*.$$kind figures/reference && \
 	  cp $(RUNS)/profiles/figures/*.$$kind figures/reference/profiles || exit 1; done
+	$(BIN)/python docs/small_figures.py figures/reference
 	$(MAKE) findings
 
 # No index address goes into the lock: pip and uv take packages from where they are configured to.
