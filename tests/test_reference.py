@@ -35,11 +35,12 @@ def test_the_committed_networks_are_those_of_the_reference_configuration(tmp_pat
     """They are taken by `make reference`, so they must be what it asks for; one that is not there is trained."""
     for folder in ("clothing", "networks"):
         (tmp_path / folder).mkdir()
-    settings = config.load(ROOT / "config" / "reference.yaml", tmp_path)
+    runs = [config.load(ROOT / "config" / f"{name}.yaml", tmp_path) for name in ("reference", "profiles")]
     files = sorted(NETWORKS.glob("*/*"))
     assert files
     for file in files:
         header = artifacts.load_tensors(file, "model")[1]
+        settings = next(run for run in runs if file.stem in run.models)
         assert header["specification"] == settings.models[file.stem][file.parent.name], file
         assert header["seed"] == settings.seed + header["specification"]["training"]["seed"], file
         assert re.fullmatch("[0-9a-f]{40}", header.get("trained_commit", header["commit"])), file

@@ -73,22 +73,21 @@ def test_an_attack_on_large_images_asks_for_more():
     assert resources.attack_memory(config, "cifar10", 1) - resources.BASE > config.chunk * 120
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "paper.yaml", "reference.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", "paper.yaml", "reference.yaml", "profiles.yaml"])
 def test_every_job_of_the_configurations_asks_for_what_a_node_has(name):
     config = Config(yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")))
     minutes = [resources.attack_minutes(config, run.dataset, run.attack, config.images) for run in config.runs]
     minutes += [resources.training_minutes(config, dataset, model, 185) for dataset, model in config.trained()]
-    minutes += [resources.profiles_minutes(config, model) for model in config.flow.parts()]
-    minutes += [
-        resources.metrics_minutes(config),
-        resources.calibration_minutes(config),
-        resources.report_minutes(config),
-    ]
+    profiled = config.flow.parts() if config.flow else []
+    minutes += [resources.profiles_minutes(config, model) for model in profiled]
+    minutes += [resources.metrics_minutes(config), resources.report_minutes(config)]
+    if "calibration" in config.values:
+        minutes.append(resources.calibration_minutes(config))
     assert min(minutes) > resources.START
     assert max(minutes) < 7 * 24 * 60
     memory = [resources.attack_memory(config, dataset, config.images) for dataset in config.datasets]
     memory.append(resources.training_memory(config, 185))
-    memory += [resources.profiles_memory(config, model) for model in config.flow.parts()]
+    memory += [resources.profiles_memory(config, model) for model in profiled]
     memory += [resources.metrics_memory(config), resources.report_memory(config)]
     assert min(memory) >= 1000
     assert max(memory) < 16_000

@@ -131,6 +131,9 @@ def test_standing_counts_the_tests_on_ranked_metrics_without_the_attacks_own(tab
     assert found.standing("ours", model="robust") == Standing(0, 1, 1, ["ssim", "nmi"])
     assert found.standing("ours") == found.standing("peer", "peers") == Standing(1, 1, 1, ["ssim", "nmi"])
     assert found.standing("ours").tests == 3
+    assert found.standing("ours", reference="theirs", model="standard") == Standing(1, 0, 0, ["ssim"])
+    with pytest.raises(FindingsError, match="reference='third'"):
+        found.standing("ours", reference="third", model="standard")
 
 
 def test_near_best_are_those_within_the_critical_difference(tables):

@@ -136,11 +136,13 @@ class Tables:
         return found
 
     def standing(self, attack: str, folder: str = "", /, **rows: Any) -> Standing:
-        """Return what the paired tests against the reference say of an attack on the target models that match.
+        """Return what the paired tests against the reference, or another one that ``reference`` names, say of an attack on
+        the target models that match.
 
         The metrics are those that the table ``ranking`` ranks on each target, without the attack's own.
         """
         ranking, comparison = self._of(folder)
+        against = {"reference": rows.pop("reference")} if "reference" in rows else {}
         ranks = self._rows(ranking, {"attack": attack} | rows)
         verdicts, metrics = [], []
         for _, rank in ranks[ranks["dataset"] != "all"].iterrows():
@@ -149,7 +151,9 @@ class Tables:
                 if metric not in home:
                     target = {"dataset": rank["dataset"], "model": rank["model"]}
                     metrics.append(metric)
-                    verdicts.append(self._cell(comparison, "better", {"attack": attack, "metric": metric} | target))
+                    verdicts.append(
+                        self._cell(comparison, "better", {"attack": attack, "metric": metric} | target | against)
+                    )
         better, worse, undecided = (verdicts.count(verdict) for verdict in ("attack", "reference", "no difference"))
         return Standing(better, worse, undecided, list(dict.fromkeys(metrics)))
 
