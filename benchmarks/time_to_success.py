@@ -1,6 +1,6 @@
 """Seconds to an adversarial 8-bit image of every image: ``masking`` against foolbox's C&W-L2 and adv-lib's ALMA-SSIM.
 
-Same network, same images, the settings of config/peers.yaml, in turns. An attack's time is that of its whole run, since none
+Same network, same images, settings that each was tuned to, in turns. An attack's time is that of its whole run, since none
 of them stops at the first success; the table says for how many images it succeeded after rounding. C&W and ALMA-SSIM
 that miss an image have not reached 100 % in the time that is given for them, so their ratio is a lower bound.
 """

@@ -76,15 +76,18 @@ def test_the_page_is_what_template_and_reference_tables_give():
 
 
 def test_the_page_follows_the_tables(tmp_path):
-    folder = tmp_path / "reference"
+    folder = tmp_path / "results" / "reference"
+    # What earlier readings found is a table beside the page.
+    (tmp_path / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "review.csv", tmp_path / "docs")
     shutil.copytree(REFERENCE, folder, ignore=shutil.ignore_patterns("*.md", "*.tex"))
     before = findings.render(TEMPLATE, folder)
     comparison = pd.read_csv(folder / "comparison.csv")
     comparison["better"] = comparison["better"].replace({"attack": "reference", "reference": "attack"})
     comparison.to_csv(folder / "comparison.csv", index=False)
-    claims = pd.read_csv(folder / "claims.csv")
+    claims = pd.read_csv(folder / "profiles" / "claims.csv")
     claims["verdict"] = claims["verdict"].replace({"supported": "not supported", "not supported": "supported"})
-    claims.to_csv(folder / "claims.csv", index=False)
+    claims.to_csv(folder / "profiles" / "claims.csv", index=False)
     after = findings.render(TEMPLATE, folder)
 
     def line(text, start):
