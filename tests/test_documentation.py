@@ -12,7 +12,9 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import infoadv
 from helpers import ROOT, shared
@@ -124,12 +126,39 @@ def test_an_example_is_short_and_runs(path, tmp_path):
     assert run([str(path)], tmp_path)
 
 
+def script(name):
+    """Return a script of docs/ as a module."""
+    specification = spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    module = module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
 def test_the_results_in_the_readme_are_those_of_the_tables():
     written = (ROOT / "README.md").read_text(encoding="utf-8")
-    specification = spec_from_file_location("fill_readme", ROOT / "docs" / "fill_readme.py")
-    script = module_from_spec(specification)
-    specification.loader.exec_module(script)
-    assert script.filled(written) == written, "run `make findings`"
+    assert script("fill_readme").filled(written) == written, "run `make findings`"
+
+
+def test_results_that_are_tracked_are_small(tmp_path):
+    small = script("small_figures")
+    for folder in ("results/reference", "results/networks", "figures/reference"):
+        for path in (ROOT / folder).rglob("*.*"):
+            assert path.stat().st_size <= small.LIMIT, path
+    noise = np.random.default_rng(0).integers(0, 256, (800, 800, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "large.png")
+    Image.fromarray(noise[:10]).save(tmp_path / "small.png")
+    (tmp_path / "large.pdf").write_bytes(bytes(small.LIMIT + 1))
+    kept = (tmp_path / "small.png").read_bytes()
+    small.main(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large.png", "small.png"]
+    assert (tmp_path / "small.png").read_bytes() == kept
+    assert (tmp_path / "large.png").stat().st_size <= small.LIMIT
+    with Image.open(tmp_path / "large.png") as image:
+        error = np.abs(np.asarray(image.convert("RGB"), dtype=float) - noise).mean()
+    assert error < 30
+    Image.fromarray(np.tile(noise, (4, 1, 1))).save(tmp_path / "huge.png")
+    with pytest.raises(SystemExit, match=r"huge\.png: .* more than"):
+        small.main(tmp_path)
 
 
 def named(reference):
