@@ -141,7 +141,7 @@ def test_masking_reaches_the_optimum_in_its_own_coordinates():
         quantize=False,
         steps=100,
     )
-    root = masking_weights(problem.images, 0.05).sqrt()
+    root = masking_weights(problem.images).sqrt()
     delta = result.adversarial - problem.images
     reached = (delta * root).flatten(1).norm(dim=1)
     logits, weight = problem.model(problem.images), problem.model.weight
@@ -189,7 +189,7 @@ def test_masking_beats_plain_l2_on_its_objective():
     labels = model(images).argmax(1)
     ours = run(model, images, labels, estimator="masking", search="decoupled", steps=80)
     plain = run(model, images, labels, estimator="masking", exponent=0.0, search="decoupled", steps=80)
-    ours, plain = (perturbation_information(images, r.adversarial, 0.05) for r in (ours, plain))
+    ours, plain = (perturbation_information(images, r.adversarial) for r in (ours, plain))
     assert ours.mean() < plain.mean()
 
 

@@ -389,7 +389,7 @@ def test_an_attack_and_its_sweep_name_the_metrics_that_they_are_measured_with(ra
 
 def test_an_attack_leaves_networks_out_and_attacks_fewer_images(raw):
     raw["models"]["other"] = copy.deepcopy(raw["models"]["standard"]) | {"options": {"width": 6}}
-    raw["attacks"]["mi_masking"] |= {"skip": ["digits/other"], "images": 6}
+    raw["attacks"]["mi_masking"] |= {"skip": ["digits/other"], "images": 6, "compared": False}
     raw["sweeps"]["mi_masking"]["images"] = 5
     raw["chunk"], raw["attacks"]["mi_masking"]["shards"] = 2, 4
     checked = config.Config(raw)
@@ -409,6 +409,7 @@ def test_an_attack_leaves_networks_out_and_attacks_fewer_images(raw):
         ("attacks/ddn/skip", ["mnist/other"], "attacks.ddn.skip"),
         ("attacks/ddn/skip", ["other"], "attacks.ddn.skip"),
         ("attacks/ddn/images", 9, "attacks.ddn.images: 9 is not allowed; 8 images"),
+        ("attacks/ddn/images", 6, "attacks.ddn.images: 6 of 8 would take the other images out of every comparison"),
         ("sweeps/mi_masking/images", 7, "sweeps.mi_masking.images: 7 is not allowed; 6 images"),
         (
             "attacks/noise/images",

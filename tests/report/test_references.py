@@ -12,7 +12,7 @@ import pytest
 
 from helpers.report_artifacts import save_metrics
 from infoadv import InfoadvError
-from infoadv.report import judging, oracle, rows, statistics, tables
+from infoadv.report import judging, oracle, pairs, rows, statistics, tables
 
 SETTINGS = statistics.Settings(resamples=500)
 
@@ -183,7 +183,10 @@ def test_verdicts_as_a_table_with_floors_apart(tmp_path: Path) -> None:
     frame = pd.read_csv(tmp_path / "verdicts.csv").set_index("rival")
     assert frame["verdict"].to_dict() == {"ddn": "ahead", "weak": "ahead", "floor": "floor"}
     assert frame["named"].to_dict() == {"ddn": True, "weak": False, "floor": False}
-    assert frame["least_visible"].all()
+    # The others that rule 7 names did not run; those in colour are not asked for on gray images.
+    assert not frame["least_visible"].any()
+    asked = [name for name in judging.NAMED if name not in ("ddn", *judging.IN_COLOUR)]
+    assert frame["absent"].unique().tolist() == [" ".join(asked)]
     assert frame.loc["floor", "jod_difference"] == pytest.approx(-0.5, abs=0.01)
     assert frame.loc["floor", [f"{name}_p_holm" for name in statistics.JUDGES]].isna().all()
     # The family is that of the rules: all rivals and judges, and no floor.
@@ -191,4 +194,65 @@ def test_verdicts_as_a_table_with_floors_apart(tmp_path: Path) -> None:
     tests = judging.compare(loaded, ("d", "m"), "ours", ["ddn", "weak"], statistics.Settings.of(spec))
     found = tests[(tests["rival"] == "ddn") & (tests["metric"] == "jod")].iloc[0]
     assert frame.loc["ddn", "jod_p_holm"] == pytest.approx(found["p_holm"])
-    assert "ahead of 1 of the 1 rivals named" in (tmp_path / "verdicts.md").read_text()
+    assert "ahead of 1 of the 1 rivals named that ran (without cw_l2, " in (tmp_path / "verdicts.md").read_text()
+    everyone = [judged(name, 0) for name in asked]
+    spec["attacks"] |= specification(**{name: {} for name in ("ours", *asked)})["attacks"]
+    tables.write("verdicts", [*paths, *everyone], spec, tmp_path)
+    frame = pd.read_csv(tmp_path / "verdicts.csv")
+    assert frame["least_visible"].all()
+    assert frame["absent"].isna().all()
+    paths[0] = judged("ours", 1, ciede2000=np.ones(60))
+    tables.write("verdicts", [*paths, *everyone], spec, tmp_path)
+    assert set(pd.read_csv(tmp_path / "verdicts.csv")["absent"]) == {" ".join(judging.IN_COLOUR)}
+
+
+def test_attacks_towards_a_class_are_tested_against_plain_l2_towards_it_alone(tmp_path: Path) -> None:
+    level = np.linspace(0.8, 0.9, 30)
+    l2 = {"optimises": ["l2"], "method": "ddn"}
+    paths = [
+        artefact(tmp_path, name, l2=size + 0 * level, ssim=level + shift)
+        for name, size, shift in (
+            ("cw", 2, 0),
+            ("ddn_next", 0.5, -0.1),
+            ("ddn", 1, 0.02),
+            ("ours_next", 3, 0),
+            ("ours", 3, 0.05),
+        )
+    ]
+    aimed = {"target": "next", "compared": False}
+    spec = specification(cw={"optimises": ["l2"]}, ddn_next={**l2, **aimed}, ddn=l2, ours_next=aimed, ours={})
+    loaded = rows.load(paths, spec)
+    found = pairs.tested(oracle.added(loaded), statistics.Settings.of(spec))
+    tested = set(zip(found["attack"], found["reference"], strict=True))
+    assert {pair for pair in tested if "next" in "".join(pair)} == {("ours_next", "ddn_next")}
+    assert {("ddn", "cw"), ("ours", "ddn"), ("ours", oracle.NAME)} <= tested
+    # The targeted one comes first and has the smaller L2: it is neither the plain L2 attack nor in the oracle.
+    assert oracle.added(loaded).of("d", "m", oracle.NAME)["l2"].tolist() == [1] * 30
+    assert judging.saturated(loaded, ("d", "m")) is False
+    paths[2] = artefact(tmp_path, "ddn", l2=1 + 0 * level, ssim=0.999 + 0 * level)
+    assert judging.saturated(rows.load(paths, spec), ("d", "m")) is True
+
+
+def test_networks_of_several_training_seeds_count_once_over_networks(tmp_path: Path) -> None:
+    levels = LEVELS | {"other": {"a": 0.9, "b": 0.95, "c": 0.8}}
+    spec = specification(a={}, b={}, c={})
+    spec["alike"] = [{"dataset": "d", "seeds": {"m": 0, "m_s1": 1, "m_s3": 3}}]
+    for table in ("over_networks", "ranking"):
+        tables.write(table, many(tmp_path, levels), spec, tmp_path)
+    frame = pd.read_csv(tmp_path / "over_networks.csv").set_index(["attack", "metric"])
+    own = frame.loc[("c", "ssim")]
+    assert (own["networks"], own["better_on"], own["worse_on"]) == (2, 1, 1)
+    assert own["difference"] == pytest.approx(-0.04, abs=0.001)
+    ranking = pd.read_csv(tmp_path / "ranking.csv")
+    assert set(ranking.loc[ranking["model"] == "all", "networks"]) == {2}
+    assert set(ranking["model"]) == {"all", *levels}
+
+
+def test_ranks_of_training_seeds_are_among_the_attacks_on_all_of_them(tmp_path: Path) -> None:
+    levels = {"m": {"a": 0.90, "b": 0.95, "rival": 0.97}, "m_s1": {"a": 0.90, "b": 0.95}}
+    spec = specification(a={}, b={}, rival={})
+    spec["alike"] = [{"dataset": "d", "seeds": {"m": 0, "m_s1": 1}}]
+    tables.write("training_seeds", many(tmp_path, levels), spec, tmp_path)
+    frame = pd.read_csv(tmp_path / "training_seeds.csv").set_index(["attack", "quantity"])
+    assert frame.loc[("b", "mean_rank"), ["lowest", "highest"]].tolist() == [1, 1]
+    assert ("rival", "mean_rank") not in frame.index

@@ -197,7 +197,8 @@ def origin_files(wildcards):
 
 def trained_file(wildcards):
     """Return the network that an earlier run has trained, where `networks` holds one of this name."""
-    if settings.networks is None or "training" not in settings.models[wildcards.model][wildcards.dataset]:
+    specification = settings.models[wildcards.model][wildcards.dataset]
+    if settings.networks is None or "members" in specification or "weights" in specification:
         return []
     file = Path(settings.networks, wildcards.dataset, f"{wildcards.model}.safetensors")
     return str(file) if file.is_file() else []

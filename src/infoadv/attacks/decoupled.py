@@ -156,7 +156,9 @@ def _search(
             direction = whitening.pull_back(torch.where(blocked, 0.0, gradient))
             direction = direction / batch_view(direction.flatten(1).norm(dim=1) + _TINY, direction)
             if step == 0:
-                norm = _first_norm(margins, whitening.pull_back(gradient), confidence)
+                # Towards one class the boundary to that class counts, not the nearest.
+                ahead = margins if rank is None else ascended.detach()
+                norm = _first_norm(ahead, whitening.pull_back(gradient), confidence)
             else:
                 share = _FIRST_SHARE * (_LAST_SHARE / _FIRST_SHARE) ** (step / steps)
                 norm = norm * torch.where(success, 1 - share, 1 + share)

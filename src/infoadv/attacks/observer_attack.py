@@ -31,6 +31,8 @@ SCHEMA: dict[str, dict] = {
 #: See :mod:`infoadv.attacks.information`.
 TRACES = {"observer": "attack's estimate"}
 OPTIMISES: dict[str, list[str]] = {"observer": []}
+# On gray images it is `masking`.
+NEARLY_OPTIMISES = {"observer": ["ssim"]}
 
 #: Pixels of a display in a degree of the visual field, on which the image is enlarged: as the metrics jod and flip have it.
 _DISPLAY = 30.0

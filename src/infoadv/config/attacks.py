@@ -111,6 +111,11 @@ def _attack(
     if why is not None and entry["target"] != "untargeted":
         raise ConfigError(f"{path}.target: {entry['method']} takes no target: {why}.")
     chosen, models = _scope(path, entry, datasets, attacked)
+    if images < values["images"] and entry["compared"] and entry["target"] == "untargeted":
+        raise ConfigError(
+            f"{path}.images: {images:,} of {values['images']:,} would take the other images out of every comparison; write "
+            "compared: false, or leave images out."
+        )
     for dataset in entry["per_dataset"]:
         require_known(dataset, datasets, f"{path}.per_dataset", "data set")
     options = {}

@@ -54,6 +54,9 @@ def _default(schema: Mapping[str, Any], required: bool) -> str:
 
 
 def _row(name: str, schema: Mapping[str, Any], required: bool) -> str:
+    if "$ref" in schema:
+        # What stands beside a reference is more particular.
+        schema = {**structure_schema()["$defs"][schema["$ref"].rpartition("/")[2]], **schema}
     cells = (f"`{name}`", _type(schema), _default(schema, required), schema.get("description", ""))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

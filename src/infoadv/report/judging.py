@@ -15,7 +15,7 @@ import pandas as pd
 
 from infoadv.report import statistics
 from infoadv.report.columns import Metric
-from infoadv.report.rows import Attack, Rows
+from infoadv.report.rows import UNTARGETED, Attack, Rows
 
 #: Level of the tests, corrected after Holm.
 LEVEL = 0.01
@@ -47,6 +47,8 @@ NAMED = (
     *("cw_l2", "ddn", "fmn_l2", "projection", "weighted_l2"),
     *("alma_l2", "alma_ssim", "alma_ciede2000", "alma_lpips", "perc_al"),
 )
+#: Those of them that need colours.
+IN_COLOUR = ("alma_ciede2000", "perc_al")
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,25 @@ def rivals(rows: Rows, target: tuple[str, str], claimed: Collection[str]) -> lis
     return [attack for attack in attacks if attack.name not in claimed and not floor(attack)]
 
 
+def absent(rows: Rows, target: tuple[str, str]) -> list[str]:
+    """Return those of ``NAMED`` that did not run on a target: on gray images those in colour are not asked for."""
+    ran = {attack.method for attack in rows.attacks_on(*target, compared=True)}
+    colours = [metric.column for metric in rows.metrics if metric.colour_only]
+    gray = bool(colours) and bool(rows.of(*target)[colours].isna().all(axis=None))
+    return [method for method in NAMED if method not in ran and not (gray and method in IN_COLOUR)]
+
+
 def saturated(rows: Rows, target: tuple[str, str]) -> bool:
     """Return whether a network is saturated: plain L2 (``YARDSTICK``) loses less than ``SATURATED`` of SSIM there."""
-    for attack in rows.attacks_on(*target):
-        if attack.method == YARDSTICK:
+    for attack in yardsticks(rows.attacks_on(*target)):
+        if attack.target == UNTARGETED:
             return 1 - statistics.mean(rows.averaged(*target, attack)["ssim"].to_numpy()) < SATURATED
     return False
+
+
+def yardsticks(attacks: Sequence[Attack]) -> list[Attack]:
+    """Return the plain L2 attacks (``YARDSTICK``) of some, the untargeted one and those towards a chosen class."""
+    return [attack for attack in attacks if attack.method == YARDSTICK]
 
 
 def role(metric: str, settings: statistics.Settings) -> str:
@@ -215,8 +230,8 @@ def admitted(rows: Rows, target: tuple[str, str], attack: str) -> bool:
 
 def loss_of_yardstick(rows: Rows, target: tuple[str, str]) -> float:
     """Return the mean loss of JOD of the plain L2 attack, infinite where there is none: then JOD has to be ahead."""
-    for attack in rows.attacks_on(*target):
-        if attack.method == YARDSTICK and FIRST in rows.frame:
+    for attack in yardsticks(rows.attacks_on(*target)):
+        if attack.target == UNTARGETED and FIRST in rows.frame:
             values = successes(rows, target, attack.name)[FIRST].to_numpy(dtype=float)
             if not np.isnan(values).all():
                 return 10 - statistics.mean(values)

@@ -1,7 +1,7 @@
 """The smallest L2 that any attack reached, image by image: a reference that no weak attack can make easy.
 
-Of all attacks on a target that optimise L2 the oracle takes, on each image, the successful result with the smallest L2, with
-all the metrics of that result. It is no attack: it needs them all, and it is compared and shown, never ranked.
+Of all untargeted attacks on a network that optimise L2 the oracle takes, on each image, the successful result with the smallest
+L2, with all the metrics of that result. It is no attack: it needs them all, and it is compared and shown, never ranked.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pandas as pd
 
 from infoadv.execution.errors import InfoadvError
 from infoadv.report import style
-from infoadv.report.rows import Attack, Rows
+from infoadv.report.rows import UNTARGETED, Attack, Rows
 
 #: The name of its rows in tables, and the metric that chooses.
 NAME, CHOSEN_BY = "best_l2", "l2"
@@ -21,8 +21,12 @@ LABEL = "Best L2 attack per image (oracle)"
 
 
 def members(rows: Rows, target: tuple[str, str]) -> list[Attack]:
-    """Return the attacks that the oracle chooses from on one target: those that optimise L2, without sweeps and controls."""
-    return [attack for attack in rows.attacks_on(*target) if CHOSEN_BY in attack.optimises and not attack.control]
+    """Return the attacks that the oracle chooses from on one target: the untargeted ones that optimise L2, no sweep."""
+    return [
+        attack
+        for attack in rows.attacks_on(*target)
+        if CHOSEN_BY in attack.optimises and attack.target == UNTARGETED and not attack.control
+    ]
 
 
 def added(rows: Rows) -> Rows:

@@ -2,6 +2,8 @@
 
 References are the attack of ``statistics.reference``, the plain L2 attack that the judges measure by, the oracle over all L2
 attacks, and every control. Against a control, noise of an attack's size, the question is whether the attack is more than that.
+An attack towards a chosen class goes further than one that takes the nearest: it is tested against the plain L2 attack towards
+the same class, and against nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import pandas as pd
 from infoadv.execution.errors import InfoadvError
 from infoadv.report import judging, oracle, statistics
 from infoadv.report.columns import Metric
-from infoadv.report.rows import Attack, Rows
+from infoadv.report.rows import UNTARGETED, Attack, Rows
 
 COLUMNS = (
     "dataset",
@@ -55,7 +57,8 @@ def references(rows: Rows, target: tuple[str, str], settings: statistics.Setting
     attacks = rows.attacks_on(*target)
     first = [attack for attack in attacks if attack.name == settings.reference]
     kinds = (
-        [attack for attack in attacks if attack.method == judging.YARDSTICK],
+        # The untargeted one first.
+        sorted(judging.yardsticks(attacks), key=lambda attack: attack.target != UNTARGETED),
         [attack for attack in attacks if attack.name == oracle.NAME],
         [attack for attack in attacks if attack.control],
     )
@@ -63,12 +66,14 @@ def references(rows: Rows, target: tuple[str, str], settings: statistics.Setting
 
 
 def opponents(rows: Rows, target: tuple[str, str], reference: Attack, settings: statistics.Settings) -> list[Attack]:
-    """Return what is tested against a reference: all others against that of ``statistics.reference``.
+    """Return what is tested against a reference, all with the same target class: all others against that of
+    ``statistics.reference`` and against a plain L2 attack towards a chosen class.
 
     Against the others these are the compared attacks, the oracle and the controls, against a control no other control.
     """
-    others = [attack for attack in rows.attacks_on(*target) if attack.name != reference.name]
-    if reference.name == settings.reference:
+    attacks = rows.attacks_on(*target)
+    others = [attack for attack in attacks if attack.name != reference.name and attack.target == reference.target]
+    if reference.name == settings.reference or reference.target != UNTARGETED:
         return others
     return [one for one in others if one.compared or one.oracle or (one.control and not reference.control)]
 

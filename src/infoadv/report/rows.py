@@ -20,6 +20,9 @@ COMMON = (
     "of the most successful one; an attack that fails more often takes no image out."
 )
 
+#: The ``target`` of an attack that takes any other class.
+UNTARGETED = "untargeted"
+
 
 @dataclass(frozen=True)
 class Attack:
@@ -27,7 +30,7 @@ class Attack:
 
     ``optimises`` lists the metric columns of artefacts that it minimises or is bounded in: they prove nothing of it.
     ``nearly`` lists those that its objective comes near to. ``oracle`` marks a row that is no attack but the best of several
-    on each image (:mod:`infoadv.report.oracle`).
+    on each image (:mod:`infoadv.report.oracle`). ``target`` is that of the configuration: "untargeted", or the class aimed at.
 
     A ``control`` is no attack: it changes images to show what a change of that size does, and its success says nothing
     about which of its images count. ``varied`` maps the options that a sweep varies to their values here, both in the
@@ -46,6 +49,7 @@ class Attack:
     optimises: tuple[str, ...] = ()
     nearly: tuple[str, ...] = ()
     oracle: bool = False
+    target: str = UNTARGETED
 
     @property
     def title(self) -> str:
@@ -58,14 +62,21 @@ class Rows:
     """All per-image rows, with the attacks and metrics found in them.
 
     ``targets`` lists the pairs (data set, model) in the order of the inputs; ``attacks`` is in the order of the
-    configuration, sweeps included.
+    configuration, sweeps included. ``again`` holds those of ``targets`` that are another one once more, from another seed of the
+    training.
     """
 
     frame: pd.DataFrame
     targets: list[tuple[str, str]]
     attacks: list[Attack]
     metrics: list[Metric]
+    again: frozenset[tuple[str, str]] = frozenset()
     _common: dict[tuple[str, str], set[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def networks(self) -> list[tuple[str, str]]:
+        """Return the targets that statements over networks count: of those that differ in the training seed alone, the first."""
+        return [target for target in self.targets if target not in self.again]
 
     def metric(self, column: str) -> Metric:
         """Return a metric by its column."""
@@ -148,6 +159,7 @@ def attack_of(name: str, specification: Mapping[str, Any]) -> Attack:
         entry.get("varied") or {},
         tuple(entry.get("optimises") or ()),
         tuple(entry.get("nearly") or ()),
+        target=str(entry.get("target") or UNTARGETED),
     )
 
 
@@ -214,9 +226,18 @@ def load(inputs: Sequence[str], specification: Mapping[str, Any]) -> Rows:
         raise InfoadvError(f"{dataset}/{model}/{attack}: given twice; pass each metric artefact once.")
     everything["success"] = everything["success"].astype(bool)
     everything["success_float"] = everything["success_float"].astype(bool)
+    targets = list(dict.fromkeys(zip(everything["dataset"], everything["model"], strict=True)))
     return Rows(
         everything,
-        list(dict.fromkeys(zip(everything["dataset"], everything["model"], strict=True))),
+        targets,
         ordered(list(everything["attack"].unique()), specification),
         metrics,
+        frozenset(target for group in alike(targets, specification) for target in group[1:]),
     )
+
+
+def alike(targets: Sequence[tuple[str, str]], specification: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
+    """Return the groups of two and more of ``targets`` that differ in the seed of their training alone."""
+    groups = [[(entry["dataset"], model) for model in entry["seeds"]] for entry in specification.get("alike") or ()]
+    present = [[target for target in group if target in targets] for group in groups]
+    return [group for group in present if len(group) > 1]

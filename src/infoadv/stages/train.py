@@ -33,14 +33,18 @@ def _other(path: str | Path, data_path: str | Path, device: torch.device) -> tup
     return model, header
 
 
-def _check_others(specification: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Raise ``TrainingError`` unless the files given are those that the specification names."""
+def _check_others(specification: Mapping[str, Any], given: Mapping[str, Any], trained: str | Path | None) -> None:
+    """Raise ``TrainingError`` unless the files given are those that the specification names, and ``trained`` one to train."""
     for role, file in given.items():
         if (role in specification) != (file is not None):
             raise TrainingError(
                 f"{role}: the specification names {specification.get(role, 'none')}, {file or 'no file'} is given; "
                 f"give a file with --{role.removesuffix('s')} if and only if the specification names it."
             )
+    if trained is not None and ("members" in specification or "weights" in specification):
+        raise TrainingError(
+            f"{trained}: this network is not trained but made of what its entry names; leave --trained out."
+        )
     members = given["members"] or {}
     if list(members) != list(specification.get("members", [])):
         raise TrainingError(
@@ -68,6 +72,11 @@ def _moments_of_counts(images: np.ndarray) -> tuple[list[float], list[float]]:
     return mean, std
 
 
+def _spread(count: int, wanted: int) -> np.ndarray:
+    """Return ``wanted`` of ``count`` places, or all, evenly spaced, so that images sorted by class do no harm."""
+    return np.linspace(0, count - 1, min(count, wanted)).astype(np.int64)
+
+
 def _begin(
     specification: dict[str, Any],
     dataset: data.Dataset,
@@ -90,9 +99,7 @@ def _begin(
     if start is None:
         model = built(options)
         if training["initialization"] == "lsuv":
-            # Evenly spaced, so that images sorted by class do no harm.
-            places = np.linspace(0, len(dataset.x_train) - 1, INITIALIZATION_IMAGES).astype(np.int64)
-            sample = to_images(dataset.x_train[places], device)
+            sample = to_images(dataset.x_train[_spread(len(dataset.x_train), INITIALIZATION_IMAGES)], device)
             about["lsuv_variances"] = lsuv(model, sample)
     else:
         weights, header = _other(start, data_path, device)
@@ -170,7 +177,7 @@ def run(
     Raises ``TrainingError`` where the clean accuracy is near chance (unless no epoch was asked for) and where a network
     given does not fit, ``ModelError`` where a user's model does not fit.
     """
-    _check_others(specification, {"start": start, "teacher": teacher, "members": members})
+    _check_others(specification, {"start": start, "teacher": teacher, "members": members}, trained)
     device = torch.device(device)
     dataset, _ = data.load(data_path)
     checkpoint = Path(checkpoint)
@@ -234,11 +241,12 @@ def run(
         )
     epsilon, steps, images = (training.get(name, COMMON[name]["default"]) for name in MEASURED)
     model.requires_grad_(False)
-    robust = pgd_accuracy(model, dataset.x_test[:PGD_IMAGES], dataset.y_test[:PGD_IMAGES], device, epsilon, seed)
+    shown = _spread(len(dataset.x_test), PGD_IMAGES)
+    robust = pgd_accuracy(model, dataset.x_test[shown], dataset.y_test[shown], device, epsilon, seed)
     strongest = None
     if steps:
-        shown = dataset.x_test[:images], dataset.y_test[:images]
-        strongest = apgd_accuracy(model, *shown, device, epsilon, seed, steps)
+        shown = _spread(len(dataset.x_test), images)
+        strongest = apgd_accuracy(model, dataset.x_test[shown], dataset.y_test[shown], device, epsilon, seed, steps)
     header = artifacts.provenance(
         "model",
         specification,

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from infoadv.report import labels, statistics, style
-from infoadv.report.rows import load
+from infoadv.report.rows import UNTARGETED, load
 
 SCHEMA = {
     "cost": {
@@ -35,7 +35,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
 
     A point is an attack: mean passes over all its images against its mean similarity on the common successes, with the
     bootstrap interval of the latter. Hollow: an attack that is not compared. A control costs nothing and buys nothing, so
-    it is left out.
+    it is left out; so are attacks towards a chosen class, which buy something else.
     """
     rows = load(inputs, specification)
     settings = statistics.Settings.of(specification)
@@ -43,7 +43,10 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     metrics = [rows.metric(column) for column in wanted]
     metrics = [metric for metric in metrics if rows.frame[metric.column].notna().any()] or metrics[:1]
     records: list[dict[str, Any]] = []
-    drawn = {target: [a for a in rows.attacks_on(*target) if not a.control] for target in rows.targets}
+    drawn = {
+        target: [attack for attack in rows.attacks_on(*target) if not attack.control and attack.target == UNTARGETED]
+        for target in rows.targets
+    }
     for (dataset, model), shown in drawn.items():
         for attack in shown:
             own = rows.of(dataset, model, attack.name)

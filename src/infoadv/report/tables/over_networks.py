@@ -1,7 +1,8 @@
 """Each attack against the references over networks: do the differences hold for other networks, and not for other images alone?
 
 A test over images of given networks says nothing of another network. Here networks are resampled with the images, and a
-sign-flip test takes a network as one observation.
+sign-flip test takes a network as one observation. Networks that differ in the seed of their training alone are no independent
+observations: the first of them is in.
 """
 
 from __future__ import annotations
@@ -43,9 +44,11 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
 
 def _frame(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
     tests = pairs.tested(rows, settings)
+    of_networks = [network in rows.networks for network in zip(tests["dataset"], tests["model"], strict=True)]
+    tests = tests[np.array(of_networks, dtype=bool)]
     verdicts = tests.groupby(["attack", "reference", "metric"])["better"].value_counts().unstack(fill_value=0)
     found: dict[tuple[str, str], list[tuple[int, str, pd.DataFrame]]] = {}
-    for network, target in enumerate(rows.targets):
+    for network, target in enumerate(rows.networks):
         values = pairs.averaged(rows, target)
         for reference in pairs.references(rows, target, settings):
             for attack in pairs.opponents(rows, target, reference, settings):

@@ -22,12 +22,13 @@ COLUMNS = (
     "made_from",
     "version",
     "commit",
+    "trained_commit",
     "seed",
     "device",
     "libraries",
 )
 #: What the artefacts of one kind usually share.
-_SHARED = ["kind", "version", "commit", "seed", "device", "libraries"]
+_SHARED = ["kind", "version", "commit", "trained_commit", "seed", "device", "libraries"]
 _SHORT = 12
 
 
@@ -35,15 +36,16 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     """Return the table from artefacts of any kind.
 
     ``made_from`` names the files among the inputs, without ``results/`` and suffix, whose digests an artefact holds as those
-    of its own inputs; of a file that is not among them, or is not the one that was used, it gives the digest.
+    of its own inputs; of a file that is not among them, or is not the one that was used, it gives the digest. ``commit``
+    wrote the artefact; ``trained_commit`` trained a network that was taken from an earlier run, and is empty otherwise.
     """
     digests = {path: artifacts.file_digest(path) for path in inputs}
     files = {digest: path for path, digest in digests.items()}
     frame = pd.DataFrame([_record(path, digests[path], files) for path in inputs], columns=list(COLUMNS))
-    names = ["Kind", "Files", "Version", "Commit", "Seed", "Device", "Libraries"]
+    names = ["Kind", "Files", "Version", "Commit", "Trained by", "Seed", "Device", "Libraries"]
     groups = [
-        [Cell(kind), Cell(str(len(part))), Cell(version), Cell(_short(commit)), *map(Cell, rest)]
-        for (kind, version, commit, *rest), part in frame.groupby(_SHARED, sort=False)
+        [Cell(kind), Cell(str(len(part))), Cell(version), Cell(_short(commit)), Cell(_short(trained)), *map(Cell, rest)]
+        for (kind, version, commit, trained, *rest), part in frame.groupby(_SHARED, sort=False)
     ]
     lines = [
         [
@@ -84,6 +86,7 @@ def _record(path: str, digest: str, files: Mapping[str, str]) -> dict[str, str]:
         ),
         "version": header["version"],
         "commit": header["commit"] or "none",
+        "trained_commit": header.get("trained_commit") or "",
         "seed": str(header.get("seed", "")),
         "device": header["device"],
         "libraries": ", ".join(f"{name} {version}" for name, version in sorted(header["libraries"].items())),

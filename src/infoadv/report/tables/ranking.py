@@ -52,7 +52,8 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     """Return the table from metric artefacts: a section over all target models, then one for each.
 
     The first holds the attacks that run on every target and the metrics that are defined on all; data set and model are
-    "all" there. It is left out where there is one target. The sections of ``role`` "metric" rank by the perceptual metrics
+    "all" there. It is left out where there is one target. Of networks that differ in the seed of their training alone it has the
+    first. The sections of ``role`` "metric" rank by the perceptual metrics
     that attacks may be tuned on, those of "judge", where any was computed, by the others (``statistics.judges``). ``variant``
     is "all", or says what is left out: "unsaturated" the networks of :func:`infoadv.report.judging.saturated`, "strict" the
     metrics that an attack nearly optimises, of its own score. ``p_friedman`` is corrected after Holm over all sections.
@@ -82,8 +83,8 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
 
 
 def _parts(rows: Rows) -> Iterator[tuple[tuple[str, str], list[tuple[str, str]]]]:
-    if len(rows.targets) > 1:
-        yield (ALL, ALL), rows.targets
+    if len(rows.networks) > 1:
+        yield (ALL, ALL), rows.networks
     for target in rows.targets:
         yield target, [target]
 

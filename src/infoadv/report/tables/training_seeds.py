@@ -43,8 +43,9 @@ class _Group:
 def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     """Return the table from metric artefacts: rows for each group of such networks, attack and quantity.
 
-    ``quantity`` is "mean_rank" (:mod:`infoadv.report.ranking`) or a metric with a better side, its mean over the common
-    images of a network. ``mean``, ``sd`` (of the networks, n - 1), ``lowest`` and ``highest`` are over the networks.
+    ``quantity`` is "mean_rank" among the attacks on all of them (:mod:`infoadv.report.ranking`) or a metric with a better side,
+    its mean over the common images of a network. ``mean``, ``sd`` (of the networks, n - 1), ``lowest`` and ``highest`` are
+    over the networks.
     ``better_on`` and ``worse_on`` count the networks on which the table ``comparison`` finds the attack better or worse than
     the attack of ``statistics.reference``.
     """
@@ -57,12 +58,13 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
 
 
 def _groups(rows: Rows, specification: Mapping[str, Any]) -> list[_Group]:
-    found = []
-    for entry in specification.get("alike") or ():
-        seeds = {model: seed for model, seed in entry["seeds"].items() if (entry["dataset"], model) in rows.targets}
-        if len(seeds) > 1:
-            found.append(_Group(entry["dataset"], seeds))
-    return found
+    seeds = {
+        (entry["dataset"], model): seed
+        for entry in specification.get("alike") or ()
+        for model, seed in entry["seeds"].items()
+    }
+    groups = reading.alike(rows.targets, specification)
+    return [_Group(group[0][0], {target[1]: seeds[target] for target in group}) for group in groups]
 
 
 def _frame(rows: Rows, groups: Sequence[_Group], settings: statistics.Settings) -> pd.DataFrame:
@@ -106,8 +108,11 @@ def _quantities(rows: Rows, group: _Group, settings: statistics.Settings) -> Ite
     }
     for role, metrics in by_role.items():
         places: dict[str, list[float]] = {}
+        # A rank means something among the same attacks alone.
+        among = [{attack.name for attack in rows.attacks_on(*target, compared=True)} for target in group.targets]
+        shared = set.intersection(*among)
         for target in group.targets if metrics else ():
-            found = ranking.rank(rows, [target], metrics)
+            found = ranking.rank(rows, [target], metrics, names=shared)
             for attack, mean in zip(found.attacks, found.mean, strict=True):
                 places.setdefault(attack.name, []).append(mean)
         for name, values in places.items():

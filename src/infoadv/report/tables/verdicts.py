@@ -21,7 +21,7 @@ INPUTS = {"stage": "metrics", "needs": ["claimed"]}
 
 _LEADING = (
     *("dataset", "model", "attack", "rival", "named", "verdict", "least_visible", "n", "ssim_lost"),
-    *("asr", "forwards", "backwards", "yardstick_jod_lost"),
+    *("absent", "asr", "forwards", "backwards", "yardstick_jod_lost"),
 )
 _OF_JUDGES = ("", "_difference", "_low", "_high", "_p_wilcoxon", "_p_holm")
 #: The verdict on a floor.
@@ -32,10 +32,11 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     """Return the table from metric artefacts: a row for each target, claimed attack and rival, then one for each floor.
 
     ``verdict`` is "ahead", "behind", "level" or "not judged", of a floor "floor"; ``named`` says whether rule 7 names the rival,
-    ``least_visible`` whether the attack is ahead of all rivals that it names and that ran. ``ssim_lost`` is by how much the
-    attack's mean SSIM is lower; ``asr``, ``forwards`` and ``backwards`` are the attack's success and its most passes for an
-    image. Each judge has its verdict, the mean difference (attack minus rival) with its interval, and p values; ``home``
-    where one of the two optimises it. Of a floor there is a difference on the judge that it optimises alone.
+    ``least_visible`` whether the attack is ahead of all rivals that it names, and ``absent`` which of these did not run, so that
+    nothing is. ``ssim_lost`` is by how much the attack's mean SSIM is lower; ``asr``, ``forwards`` and ``backwards`` are the
+    attack's success and its most passes for an image. Each judge has its verdict, the mean difference (attack minus rival)
+    with its interval, and p values; ``home`` where one of the two optimises it. Of a floor there is a difference on the judge
+    that it optimises alone.
 
     Raises
     ------
@@ -70,6 +71,7 @@ def _records(
     verdicts = judging.decide(rows, target, attack.name, names, tests)
     named = [rival.method in judging.NAMED for rival in rivals]
     beaten = [verdict.overall == "ahead" for verdict, counts in zip(verdicts, named, strict=True) if counts]
+    absent = judging.absent(rows, target)
     own = rows.of(*target, attack.name)
     shared = {
         "dataset": target[0],
@@ -79,7 +81,8 @@ def _records(
         "forwards": own["forwards"].max(),
         "backwards": own["backwards"].max(),
         "yardstick_jod_lost": _finite(judging.loss_of_yardstick(rows, target)),
-        "least_visible": bool(beaten) and all(beaten),
+        "least_visible": bool(beaten) and all(beaten) and not absent,
+        "absent": " ".join(absent),
     }
     for rival, verdict, counts in zip(rivals, verdicts, named, strict=True):
         part = tests[tests["rival"] == rival.name].set_index("metric")
@@ -144,12 +147,17 @@ def _sections(rows: Rows, frame: pd.DataFrame, judges: Sequence[Metric]) -> Iter
     attacks = {attack.name: attack for attack in rows.attacks}
     for (dataset, model, name), part in frame.groupby(["dataset", "model", "attack"], sort=False):
         first, named = part.iloc[0], part[part["named"]]
+        lost = number(first["yardstick_jod_lost"], 2)
         title = (
             f"{dataset}, {model}: {attacks[str(name)].title}, ahead of {(named['verdict'] == 'ahead').sum()} of the "
-            f"{len(named)} rivals named; success {number(first['asr'], 3)}, at most {first['forwards']} forward and "
-            f"{first['backwards']} backward passes; DDN loses {number(first['yardstick_jod_lost'], 2)} JOD"
+            f"{len(named)} rivals named that ran{_without(first['absent'])}; success {number(first['asr'], 3)}, at most "
+            f"{first['forwards']} forward and {first['backwards']} backward passes; DDN loses {lost} JOD"
         )
         yield title, [_line(row, attacks[row["rival"]], judges) for _, row in part.iterrows()]
+
+
+def _without(absent: str) -> str:
+    return f" (without {absent.replace(' ', ', ')})" if absent else ""
 
 
 def _line(row: pd.Series, rival: Attack, judges: Sequence[Metric]) -> list[Cell]:
