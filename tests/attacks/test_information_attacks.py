@@ -122,6 +122,9 @@ def test_several_classes_find_the_near_one_behind_a_far_one_with_the_larger_logi
         distances[classes] = (result.adversarial - images).flatten(1).norm(dim=1)
     assert (distances[2] < 0.75 * distances[1]).all()
     assert torch.equal(distances[5], distances[2])
+    # Each search begins at the norm at which a linear model reaches its own class, so that the second is at its boundary at once.
+    first = run(model, images, labels, estimator=estimator, steps=2, classes=2, quantize=False)
+    assert first.trace["margin"][:, 3].abs().max() < 1
     # A target is a class already.
     aimed = {"estimator": estimator, "steps": 20, "targets": torch.full((3,), 2)}
     assert torch.equal(

@@ -372,7 +372,7 @@ def test_a_sweep_varies_options_one_at_a_time_or_in_every_combination(raw):
 
 def test_an_attack_and_its_sweep_name_the_metrics_that_they_are_measured_with(raw):
     raw["metrics"] = {"l2": {}, "ssim": {}, "linf": {}}
-    raw["attacks"]["ddn"]["metrics"] = ["ssim", "l2"]
+    raw["attacks"]["ddn"] |= {"metrics": ["ssim", "l2"], "compared": False}
     raw["sweeps"] = {
         "ddn": {"option": "gamma", "values": [0.1]},
         "mi_masking": {"each": {"steps": [3]}, "metrics": ["l2"]},
@@ -410,6 +410,7 @@ def test_an_attack_leaves_networks_out_and_attacks_fewer_images(raw):
         ("attacks/ddn/skip", ["other"], "attacks.ddn.skip"),
         ("attacks/ddn/images", 9, "attacks.ddn.images: 9 is not allowed; 8 images"),
         ("attacks/ddn/images", 6, "attacks.ddn.images: 6 of 8 would take the other images out of every comparison"),
+        ("attacks/ddn/metrics", ["ssim"], "attacks.ddn.metrics: the others would be ranked by these metrics alone"),
         ("sweeps/mi_masking/images", 7, "sweeps.mi_masking.images: 7 is not allowed; 6 images"),
         (
             "attacks/noise/images",

@@ -204,6 +204,12 @@ def test_verdicts_as_a_table_with_floors_apart(tmp_path: Path) -> None:
     paths[0] = judged("ours", 1, ciede2000=np.ones(60))
     tables.write("verdicts", [*paths, *everyone], spec, tmp_path)
     assert set(pd.read_csv(tmp_path / "verdicts.csv")["absent"]) == {" ".join(judging.IN_COLOUR)}
+    # A rival that is claimed as well is no rival.
+    spec["statistics"]["claimed"] = ["ours", "projection"]
+    tables.write("verdicts", [*paths, *everyone], spec, tmp_path)
+    frame = pd.read_csv(tmp_path / "verdicts.csv")
+    assert not frame["least_visible"].any()
+    assert set(frame["absent"]) == {" ".join(["projection", *judging.IN_COLOUR])}
 
 
 def test_attacks_towards_a_class_are_tested_against_plain_l2_towards_it_alone(tmp_path: Path) -> None:
@@ -233,6 +239,14 @@ def test_attacks_towards_a_class_are_tested_against_plain_l2_towards_it_alone(tm
     assert judging.saturated(rows.load(paths, spec), ("d", "m")) is True
 
 
+def test_the_oracle_takes_no_attack_that_is_not_compared(tmp_path: Path) -> None:
+    l2 = {"optimises": ["l2"]}
+    paths = [artefact(tmp_path, name, l2=[size] * 3, jod=[9.0] * 3) for name, size in (("a", 2.0), ("b", 3.0))]
+    paths.append(artefact(tmp_path, "half", l2=[1.0, 1.0]))
+    loaded = rows.load(paths, specification(a=l2, b=l2, half={**l2, "compared": False}))
+    assert oracle.added(loaded).of("d", "m", oracle.NAME)["l2"].tolist() == [2.0] * 3
+
+
 def test_networks_of_several_training_seeds_count_once_over_networks(tmp_path: Path) -> None:
     levels = LEVELS | {"other": {"a": 0.9, "b": 0.95, "c": 0.8}}
     spec = specification(a={}, b={}, c={})
@@ -246,6 +260,12 @@ def test_networks_of_several_training_seeds_count_once_over_networks(tmp_path: P
     ranking = pd.read_csv(tmp_path / "ranking.csv")
     assert set(ranking.loc[ranking["model"] == "all", "networks"]) == {2}
     assert set(ranking["model"]) == {"all", *levels}
+    # Holm's family is the sections with these metrics: all networks and each of them.
+    each = ranking.drop_duplicates("model").set_index("model")
+    expected = statistics.holm(each["p_friedman"].to_numpy())
+    assert each["p_holm"].to_numpy() == pytest.approx(expected, nan_ok=True)
+    for table in ("over_networks", "ranking"):
+        assert "differ in the seed of their training alone" in (tmp_path / f"{table}.md").read_text()
 
 
 def test_ranks_of_training_seeds_are_among_the_attacks_on_all_of_them(tmp_path: Path) -> None:
@@ -256,3 +276,6 @@ def test_ranks_of_training_seeds_are_among_the_attacks_on_all_of_them(tmp_path: 
     frame = pd.read_csv(tmp_path / "training_seeds.csv").set_index(["attack", "quantity"])
     assert frame.loc[("b", "mean_rank"), ["lowest", "highest"]].tolist() == [1, 1]
     assert ("rival", "mean_rank") not in frame.index
+    # No test compares ranks.
+    assert frame.loc[("b", "mean_rank"), ["better_on", "worse_on"]].isna().all()
+    assert frame.loc[("b", "ssim"), "better_on"] == 2

@@ -183,12 +183,44 @@ def test_visibility_takes_any_directed_metric_and_the_first_judge_without_one(tm
     assert shares["y"].to_dict() == {"cw": 0.5, "weak": 0.0}
     asked = draw("visibility", inputs, specification(at=0.6), tmp_path)
     assert asked.loc[asked["panel"] == "share", "y"].tolist() == [0.75, 0.25]
+    (tmp_path / "l2").mkdir()
     with pytest.raises(InfoadvError, match=r"visibility: no judge was computed"):
-        draw("visibility", judged(tmp_path, {"cw": ([1.0], [True])}, "l2"), specification(), tmp_path)
+        draw("visibility", judged(tmp_path / "l2", {"cw": ([1.0], [True])}, "l2"), specification(), tmp_path)
     with pytest.raises(InfoadvError, match=r"visibility\.metric: gmsd"):
         draw("visibility", inputs, specification(metric="gmsd"), tmp_path)
     with pytest.raises(InfoadvError, match=r"visibility\.attacks: .*available: cw, weak"):
         draw("visibility", inputs, specification(attacks=["nosuch"]), tmp_path)
+
+
+def test_figures_leave_out_attacks_towards_a_class_and_those_that_a_judge_did_not_see(tmp_path: Path) -> None:
+    values = {name: ([9.9, 9.5], [True, True]) for name in ("cw", "mine", "aimed")}
+    inputs = [*judged(tmp_path, values), *judged(tmp_path, {"weak": ([0.5, 0.6], [True, True])}, "ssim")]
+    spec = specification()
+    spec["attacks"]["aimed"] = {"label": "Aimed", "color_index": 9, "target": "next", "compared": False}
+    assert set(draw("visibility", inputs, spec, tmp_path)["attack"]) == {"cw", "mine"}
+    with pytest.raises(InfoadvError, match=r"visibility\.attacks: .*available: cw, mine\."):
+        draw("visibility", inputs, {**spec, "figure": {"attacks": ["weak", "aimed"]}}, tmp_path)
+    assert set(draw("cost", inputs, spec, tmp_path)["attack"]) == {"cw", "mine", "weak"}
+    tradeoff = draw("tradeoff", inputs, spec, tmp_path)
+    assert set(tradeoff.loc[tradeoff["panel"] == "survival", "attack"]) == {"cw", "mine", "weak"}
+
+
+def test_a_sweep_on_fewer_images_is_drawn_on_those_that_all_its_attacks_took(tmp_path: Path) -> None:
+    inputs = judged(tmp_path, {"cw": ([0.9, 0.9, 0.5, 0.5], [True] * 4)}, "ssim")
+    inputs += judged(tmp_path, {"cw-confidence-5": ([0.9, 0.9], [True] * 2)}, "ssim")
+    spec = specification()
+    spec["attacks"]["cw"]["varied"] = {"confidence": 0}
+    spec["attacks"]["cw-confidence-5"] = {
+        "label": "C&W",
+        "sweep_of": "cw",
+        "varied": {"confidence": 5},
+        "color_index": 0,
+    }
+    frame = draw("tradeoff", inputs, spec, tmp_path)
+    points = frame[frame["panel"] == "confidence"]
+    assert points["value"].tolist() == [0, 5]
+    assert points["n"].tolist() == [2, 2]
+    assert points["y"].tolist() == pytest.approx([0.9, 0.9])
 
 
 def test_visibility_can_be_read_in_a_column_with_many_attacks(tmp_path: Path) -> None:

@@ -239,7 +239,8 @@ def test_targets(tmp_path: Path) -> None:
     assert frame["apgd_accuracy"].isna().tolist() == [False, True]
     caption = (tmp_path / "targets.tex").read_text()
     assert "Auto-PGD with 25 steps of the cross-entropy" in caption
-    assert "over the first 1,000 test images" in caption
+    assert "PGD accuracy is over the first 1,000 test images" in caption
+    assert "over 1,000 test images, chosen likewise" in caption
 
 
 def test_targets_tell_of_trimming_and_initialisation(tmp_path: Path) -> None:

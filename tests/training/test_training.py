@@ -58,6 +58,15 @@ def train(digits_data, tmp_path):
     return run
 
 
+def test_robustness_is_judged_by_the_first_test_images_unless_they_are_sorted_by_class():
+    mixed = np.array([3, 1, 2, 0, 1, 0])
+    assert train_stage._judging(mixed, 4).tolist() == [0, 1, 2, 3]
+    assert train_stage._judging(mixed, 9).tolist() == list(range(6))
+    by_class = np.repeat([0, 1, 2], 4)
+    assert by_class[train_stage._judging(by_class, 6)].tolist() == [0, 0, 1, 1, 2, 2]
+    assert train_stage._judging(by_class, 99).tolist() == list(range(12))
+
+
 def checkpoint(folder, name="model"):
     return folder / f"{name}.ckpt.safetensors"
 

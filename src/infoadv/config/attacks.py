@@ -111,11 +111,16 @@ def _attack(
     if why is not None and entry["target"] != "untargeted":
         raise ConfigError(f"{path}.target: {entry['method']} takes no target: {why}.")
     chosen, models = _scope(path, entry, datasets, attacked)
-    if images < values["images"] and entry["compared"] and entry["target"] == "untargeted":
-        raise ConfigError(
-            f"{path}.images: {images:,} of {values['images']:,} would take the other images out of every comparison; write "
-            "compared: false, or leave images out."
-        )
+    if entry["compared"] and entry["target"] == "untargeted" and not _copies(entry):
+        if images < values["images"]:
+            raise ConfigError(
+                f"{path}.images: {images:,} of {values['images']:,} would take the other images out of every comparison; write "
+                "compared: false, or leave images out."
+            )
+        if "metrics" in entry:
+            raise ConfigError(
+                f"{path}.metrics: the others would be ranked by these metrics alone; write compared: false, or leave metrics out."
+            )
     for dataset in entry["per_dataset"]:
         require_known(dataset, datasets, f"{path}.per_dataset", "data set")
     options = {}
@@ -139,6 +144,11 @@ def _attack(
         skipped=tuple(entry["skip"]),
         images=images,
     )
+
+
+def _copies(entry: Mapping[str, Any]) -> bool:
+    """Return whether an ``entry`` copies the norms of another attack: a control, which is compared with no other."""
+    return "like" in entry["options"] or any("like" in options for options in entry["per_dataset"].values())
 
 
 def _measured(path: str, entry: Mapping[str, Any], metrics: Collection[str]) -> tuple[str, ...] | None:

@@ -86,6 +86,11 @@ class Config:
         require_known(statistics["reference"], self.attacks, "statistics.reference", "attack")
         for claim in statistics["claimed"]:
             require_known(claim, self.attacks, "statistics.claimed", "attack")
+            attack = self.attacks[claim]
+            if not attack.compared or attack.target != "untargeted":
+                raise ConfigError(
+                    f"statistics.claimed: {claim!r} is not compared with the others (compared: false, or a target)."
+                )
         purpose.check_claimed(self.values, statistics["claimed"], self.datasets, self.models)
         for judge in statistics["judges"]:
             require_known(judge, plugins.names("metrics"), "statistics.judges", "metric")

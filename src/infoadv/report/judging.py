@@ -74,25 +74,29 @@ def rivals(rows: Rows, target: tuple[str, str], claimed: Collection[str]) -> lis
     return [attack for attack in attacks if attack.name not in claimed and not floor(attack)]
 
 
-def absent(rows: Rows, target: tuple[str, str]) -> list[str]:
-    """Return those of ``NAMED`` that did not run on a target: on gray images those in colour are not asked for."""
-    ran = {attack.method for attack in rows.attacks_on(*target, compared=True)}
-    colours = [metric.column for metric in rows.metrics if metric.colour_only]
+def absent(rows: Rows, target: tuple[str, str], claimed: Collection[str]) -> list[str]:
+    """Return those of ``NAMED`` that are no :func:`rivals` on a target, since they did not run or are claimed themselves.
+
+    On gray images, where metrics of colour have no value, those in colour are not asked for.
+    """
+    ran = {attack.method for attack in rivals(rows, target, claimed)}
+    colours = [metric.column for metric in rows.metrics if metric.colour_only and metric.better != "none"]
     gray = bool(colours) and bool(rows.of(*target)[colours].isna().all(axis=None))
     return [method for method in NAMED if method not in ran and not (gray and method in IN_COLOUR)]
 
 
 def saturated(rows: Rows, target: tuple[str, str]) -> bool:
     """Return whether a network is saturated: plain L2 (``YARDSTICK``) loses less than ``SATURATED`` of SSIM there."""
-    for attack in yardsticks(rows.attacks_on(*target)):
-        if attack.target == UNTARGETED:
-            return 1 - statistics.mean(rows.averaged(*target, attack)["ssim"].to_numpy()) < SATURATED
-    return False
+    plain = yardstick(rows, target)
+    if plain is None:
+        return False
+    return 1 - statistics.mean(rows.averaged(*target, plain)["ssim"].to_numpy()) < SATURATED
 
 
-def yardsticks(attacks: Sequence[Attack]) -> list[Attack]:
-    """Return the plain L2 attacks (``YARDSTICK``) of some, the untargeted one and those towards a chosen class."""
-    return [attack for attack in attacks if attack.method == YARDSTICK]
+def yardstick(rows: Rows, target: tuple[str, str], goal: str = UNTARGETED) -> Attack | None:
+    """Return the plain L2 attack (``YARDSTICK``) with this ``goal``, any other class or a chosen one, or None."""
+    attacks = rows.attacks_on(*target)
+    return next((one for one in attacks if one.method == YARDSTICK and one.target == goal), None)
 
 
 def role(metric: str, settings: statistics.Settings) -> str:
@@ -230,12 +234,11 @@ def admitted(rows: Rows, target: tuple[str, str], attack: str) -> bool:
 
 def loss_of_yardstick(rows: Rows, target: tuple[str, str]) -> float:
     """Return the mean loss of JOD of the plain L2 attack, infinite where there is none: then JOD has to be ahead."""
-    for attack in yardsticks(rows.attacks_on(*target)):
-        if attack.target == UNTARGETED and FIRST in rows.frame:
-            values = successes(rows, target, attack.name)[FIRST].to_numpy(dtype=float)
-            if not np.isnan(values).all():
-                return 10 - statistics.mean(values)
-    return math.inf
+    plain = yardstick(rows, target)
+    if plain is None or FIRST not in rows.frame:
+        return math.inf
+    values = successes(rows, target, plain.name)[FIRST].to_numpy(dtype=float)
+    return math.inf if np.isnan(values).all() else 10 - statistics.mean(values)
 
 
 def ssim_lost(rows: Rows, target: tuple[str, str], attack: str, rival: str) -> float:

@@ -8,7 +8,7 @@ the same class, and against nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,12 +57,16 @@ def references(rows: Rows, target: tuple[str, str], settings: statistics.Setting
     attacks = rows.attacks_on(*target)
     first = [attack for attack in attacks if attack.name == settings.reference]
     kinds = (
-        # The untargeted one first.
-        sorted(judging.yardsticks(attacks), key=lambda attack: attack.target != UNTARGETED),
+        [plain for goal in _goals(attacks) if (plain := judging.yardstick(rows, target, goal)) is not None],
         [attack for attack in attacks if attack.name == oracle.NAME],
         [attack for attack in attacks if attack.control],
     )
     return list({attack.name: attack for part in (first, *kinds) for attack in part}.values()) if first else []
+
+
+def _goals(attacks: Sequence[Attack]) -> list[str]:
+    """Return what attacks aim at: any other class first, then the chosen ones."""
+    return list(dict.fromkeys([UNTARGETED, *(attack.target for attack in attacks)]))
 
 
 def opponents(rows: Rows, target: tuple[str, str], reference: Attack, settings: statistics.Settings) -> list[Attack]:

@@ -62,21 +62,21 @@ class Rows:
     """All per-image rows, with the attacks and metrics found in them.
 
     ``targets`` lists the pairs (data set, model) in the order of the inputs; ``attacks`` is in the order of the
-    configuration, sweeps included. ``again`` holds those of ``targets`` that are another one once more, from another seed of the
-    training.
+    configuration, sweeps included. ``reseeded`` holds those of ``targets`` that are another one once more, from
+    another seed of the training.
     """
 
     frame: pd.DataFrame
     targets: list[tuple[str, str]]
     attacks: list[Attack]
     metrics: list[Metric]
-    again: frozenset[tuple[str, str]] = frozenset()
+    reseeded: frozenset[tuple[str, str]] = frozenset()
     _common: dict[tuple[str, str], set[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
-    def networks(self) -> list[tuple[str, str]]:
-        """Return the targets that statements over networks count: of those that differ in the training seed alone, the first."""
-        return [target for target in self.targets if target not in self.again]
+    def independent(self) -> list[tuple[str, str]]:
+        """Return the targets that count over networks: of those that differ in the training seed alone, the first."""
+        return [target for target in self.targets if target not in self.reseeded]
 
     def metric(self, column: str) -> Metric:
         """Return a metric by its column."""
@@ -106,6 +106,12 @@ class Rows:
             for attack in self.attacks
             if attack.name in present and attack.sweep_of is None and (attack.compared or not compared)
         ]
+
+    def drawn_on(self, dataset: str, model: str) -> list[Attack]:
+        """Return the attacks on a target that figures show: no sweep, no control, and none towards a chosen class, which has
+        further to go."""
+        attacks = self.attacks_on(dataset, model)
+        return [attack for attack in attacks if attack.target == UNTARGETED and not attack.control]
 
     def reliable(self, dataset: str, model: str) -> list[Attack]:
         """Return the compared attacks on a target whose failures take images out of the comparison.
@@ -232,12 +238,15 @@ def load(inputs: Sequence[str], specification: Mapping[str, Any]) -> Rows:
         targets,
         ordered(list(everything["attack"].unique()), specification),
         metrics,
-        frozenset(target for group in alike(targets, specification) for target in group[1:]),
+        frozenset(target for group in alike(targets, specification) for target in list(group)[1:]),
     )
 
 
-def alike(targets: Sequence[tuple[str, str]], specification: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
-    """Return the groups of two and more of ``targets`` that differ in the seed of their training alone."""
-    groups = [[(entry["dataset"], model) for model in entry["seeds"]] for entry in specification.get("alike") or ()]
-    present = [[target for target in group if target in targets] for group in groups]
+def alike(targets: Sequence[tuple[str, str]], specification: Mapping[str, Any]) -> list[dict[tuple[str, str], int]]:
+    """Return the groups of two and more of ``targets`` that differ in the seed of their training alone, with that seed."""
+    groups = [
+        {(entry["dataset"], model): seed for model, seed in entry["seeds"].items()}
+        for entry in specification.get("alike") or ()
+    ]
+    present = [{target: seed for target, seed in group.items() if target in targets} for group in groups]
     return [group for group in present if len(group) > 1]

@@ -77,6 +77,13 @@ def _spread(count: int, wanted: int) -> np.ndarray:
     return np.linspace(0, count - 1, min(count, wanted)).astype(np.int64)
 
 
+def _judging(labels: np.ndarray, wanted: int) -> np.ndarray:
+    """Return the places of the test images by which robustness is judged: the first, or evenly spaced ones of images sorted by
+    class, as those of a folder are.
+    """
+    return _spread(len(labels), wanted) if (np.diff(labels) >= 0).all() else np.arange(min(len(labels), wanted))
+
+
 def _begin(
     specification: dict[str, Any],
     dataset: data.Dataset,
@@ -241,11 +248,11 @@ def run(
         )
     epsilon, steps, images = (training.get(name, COMMON[name]["default"]) for name in MEASURED)
     model.requires_grad_(False)
-    shown = _spread(len(dataset.x_test), PGD_IMAGES)
+    shown = _judging(dataset.y_test, PGD_IMAGES)
     robust = pgd_accuracy(model, dataset.x_test[shown], dataset.y_test[shown], device, epsilon, seed)
     strongest = None
     if steps:
-        shown = _spread(len(dataset.x_test), images)
+        shown = _judging(dataset.y_test, images)
         strongest = apgd_accuracy(model, dataset.x_test[shown], dataset.y_test[shown], device, epsilon, seed, steps)
     header = artifacts.provenance(
         "model",

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from infoadv.report import labels, statistics, style
-from infoadv.report.rows import UNTARGETED, load
+from infoadv.report.rows import load
 
 SCHEMA = {
     "cost": {
@@ -43,10 +43,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     metrics = [rows.metric(column) for column in wanted]
     metrics = [metric for metric in metrics if rows.frame[metric.column].notna().any()] or metrics[:1]
     records: list[dict[str, Any]] = []
-    drawn = {
-        target: [attack for attack in rows.attacks_on(*target) if not attack.control and attack.target == UNTARGETED]
-        for target in rows.targets
-    }
+    drawn = {target: rows.drawn_on(*target) for target in rows.targets}
     for (dataset, model), shown in drawn.items():
         for attack in shown:
             own = rows.of(dataset, model, attack.name)

@@ -9,7 +9,7 @@ Three questions, a column of panels each, a row per target model:
   that is reached against the mean similarity of the successes.
 
 A family begins with the attack that its sweep varies, if that has a value of the option itself. Controls do not succeed
-or fail, so they are left out.
+or fail, so they are left out, and so are attacks towards a chosen class.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
         columns=list(_COLUMNS),
     )
     kinds = [kind for kind in ("survival", "budget", "confidence") if (numbers["panel"] == kind).any()] or ["survival"]
-    shown = [attack for attack in rows.attacks if attack.sweep_of is None and not attack.control]
+    names = {attack.name for target in rows.targets for attack in rows.drawn_on(*target)}
+    shown = [attack for attack in rows.attacks if attack.name in names]
     parents = {attack.sweep_of for attack in rows.attacks if attack.sweep_of}
     shown_names = {attack.name for attack in shown}
     # A family whose own attack is not in the inputs still needs its name in the legend.
@@ -100,9 +101,7 @@ def _survival(rows: Rows, column: str) -> list[dict[str, Any]]:
     """Return, for every attack and every similarity s that a success has, the share of images turned at s or more."""
     records = []
     for dataset, model in rows.targets:
-        for attack in rows.attacks_on(dataset, model):
-            if attack.control:
-                continue
+        for attack in rows.drawn_on(dataset, model):
             own = rows.of(dataset, model, attack.name)
             won = np.sort(own.loc[own["success"], column].dropna().to_numpy(dtype=np.float64))[::-1]
             base = {
@@ -145,11 +144,18 @@ def _families(rows: Rows, dataset: str, model: str) -> dict[tuple[str, str, floa
 
 
 def _sweeps(rows: Rows, column: str) -> list[dict[str, Any]]:
-    """Return a point for every value of every sweep; the attack of a row is the family."""
+    """Return a point for every value of every sweep; the attack of a row is the family.
+
+    All points of a family are of the images that all of its attacks took: a sweep may take fewer than the attack that it varies.
+    """
     records = []
     for dataset, model in rows.targets:
-        for (family, option, value), attack in _families(rows, dataset, model).items():
+        families = _families(rows, dataset, model)
+        indices = {key: set(rows.of(dataset, model, attack.name)["index"]) for key, attack in families.items()}
+        for (family, option, value), attack in families.items():
+            shared = set.intersection(*(taken for key, taken in indices.items() if key[0] == family))
             own = rows.of(dataset, model, attack.name)
+            own = own[own["index"].isin(shared)]
             won = own[own["success"]]
             confident = option == _CONFIDENCE
             records.append(

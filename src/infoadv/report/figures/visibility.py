@@ -3,7 +3,8 @@
 Two panels a target network. Left, the share of all attacked images that an attack turns at a quality of at least q, for q from
 perfect downwards: failures count as failures, and no image has to be chosen. Right, that share at one quality, with Wilson's
 interval; of JOD at 9.5, half a JOD below what cannot be told from the clean image. The right panel names every attack and is the
-legend of the left one. Controls do not succeed or fail, so they are left out, and so are sweeps.
+legend of the left one. Controls do not succeed or fail, so they are left out, and so are sweeps, attacks towards a chosen class,
+and attacks that were not measured by the metric.
 """
 
 from __future__ import annotations
@@ -64,11 +65,11 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     rows = load(inputs, specification)
     settings = statistics.Settings.of(specification)
     metric = _metric(rows, wanted.get("metric"), settings)
-    colored = _colored(rows, wanted.get("attacks"))
+    colored = _colored(rows, wanted.get("attacks"), metric)
     at = _level(rows, metric, wanted.get("at"))
     records = []
     for dataset, model in rows.targets:
-        for attack in _shown(rows, dataset, model):
+        for attack in _shown(rows, dataset, model, metric):
             records += _records(rows, (dataset, model, attack.name), metric, at, settings)
     numbers = pd.DataFrame(records, columns=list(_COLUMNS))
     return _compose(rows, numbers, metric, at, colored), numbers
@@ -88,12 +89,18 @@ def _metric(rows: Rows, wanted: str | None, settings: statistics.Settings) -> Me
     return metric
 
 
-def _shown(rows: Rows, dataset: str, model: str) -> list[Attack]:
-    return [attack for attack in rows.attacks_on(dataset, model) if not attack.control]
+def _shown(rows: Rows, dataset: str, model: str, metric: Metric) -> list[Attack]:
+    attacks = rows.drawn_on(dataset, model)
+    return [attack for attack in attacks if rows.of(dataset, model, attack.name)[metric.column].notna().any()]
 
 
-def _colored(rows: Rows, wanted: Sequence[str] | None) -> list[str]:
-    offered = [attack for attack in rows.attacks if attack.sweep_of is None and not attack.control]
+def _offered(rows: Rows, metric: Metric) -> list[Attack]:
+    names = {attack.name for target in rows.targets for attack in _shown(rows, *target, metric)}
+    return [attack for attack in rows.attacks if attack.name in names]
+
+
+def _colored(rows: Rows, wanted: Sequence[str] | None, metric: Metric) -> list[str]:
+    offered = _offered(rows, metric)
     if wanted is None:
         return [attack.name for attack in offered if attack.compared][:COLORED]
     chosen = [name for name in wanted if name in {attack.name for attack in offered}]
@@ -106,7 +113,7 @@ def _colored(rows: Rows, wanted: Sequence[str] | None) -> list[str]:
 def _level(rows: Rows, metric: Metric, wanted: float | None) -> float:
     if wanted is not None or metric.column == judging.FIRST:
         return float(UNSEEN if wanted is None else wanted)
-    names = [attack.name for attack in rows.attacks if attack.sweep_of is None and not attack.control]
+    names = [attack.name for attack in _offered(rows, metric)]
     won = rows.frame[rows.frame["success"] & rows.frame["attack"].isin(names)]
     return round(float(won[metric.column].median()), metric.decimals)
 
@@ -136,7 +143,7 @@ def _compose(rows: Rows, numbers: pd.DataFrame, metric: Metric, at: float, color
     heights = []
     for line in range(down):
         of_line = rows.targets[line * across : (line + 1) * across]
-        lines = [sum(names[a.name].count("\n") + 1 for a in _shown(rows, *target)) for target in of_line]
+        lines = [sum(names[a.name].count("\n") + 1 for a in _shown(rows, *target, metric)) for target in of_line]
         heights.append(max(1.1, max(lines) * _LINE))
     figure = style.new_figure(_COLUMN if across == 1 else style.TEXT_WIDTH, sum(heights) + 0.62 * len(heights))
     panels = figure.subplots(down, 2 * across, squeeze=False, height_ratios=heights, width_ratios=(1.9, 1) * across)
@@ -145,7 +152,7 @@ def _compose(rows: Rows, numbers: pd.DataFrame, metric: Metric, at: float, color
     for place, (dataset, model) in enumerate(rows.targets):
         left, right = panels[place // across, 2 * (place % across) : 2 * (place % across) + 2]
         part = numbers[(numbers["dataset"] == dataset) & (numbers["model"] == model)]
-        attacks = {attack.name: attack for attack in _shown(rows, dataset, model)}
+        attacks = {attack.name: attack for attack in _shown(rows, dataset, model, metric)}
         style.entitle(left, f"{dataset}, {model}", _COLUMN - 0.4)
         _draw_curves(left, part[part["panel"] == "curve"], attacks, colored, metric, ends)
         left.axvline(at, color=style.GUIDE, linewidth=0.6, linestyle=(0, (2, 2)), zorder=1)

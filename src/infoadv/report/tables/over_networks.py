@@ -44,11 +44,10 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
 
 def _frame(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
     tests = pairs.tested(rows, settings)
-    of_networks = [network in rows.networks for network in zip(tests["dataset"], tests["model"], strict=True)]
-    tests = tests[np.array(of_networks, dtype=bool)]
+    tests = tests[[target not in rows.reseeded for target in zip(tests["dataset"], tests["model"], strict=True)]]
     verdicts = tests.groupby(["attack", "reference", "metric"])["better"].value_counts().unstack(fill_value=0)
     found: dict[tuple[str, str], list[tuple[int, str, pd.DataFrame]]] = {}
-    for network, target in enumerate(rows.networks):
+    for network, target in enumerate(rows.independent):
         values = pairs.averaged(rows, target)
         for reference in pairs.references(rows, target, settings):
             for attack in pairs.opponents(rows, target, reference, settings):
@@ -105,7 +104,7 @@ def _records(
         }
 
 
-def _parts(rows: Rows, frame: pd.DataFrame) -> Iterator[tuple[str, str, list[Metric], list[list[Cell]]]]:
+def _parts(rows: Rows, frame: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, list[Metric], list[list[Cell]]]]:
     attacks = {attack.name: attack for attack in rows.attacks}
     for (reference, role), part in frame.groupby(["reference", "role"], sort=False):
         metrics = [metric for metric in pairs.directed(rows) if metric.column in set(part["metric"])]
@@ -124,32 +123,30 @@ def _parts(rows: Rows, frame: pd.DataFrame) -> Iterator[tuple[str, str, list[Met
                     Cell(text, strong=entry["holds"] == "attack", emphasis=entry["holds"] == "reference", home=home)
                 )
             lines.append(line)
-        yield str(reference), str(role), metrics, lines
+        yield str(reference), str(role), part, metrics, lines
 
 
-def _caption(reference: str, frame: pd.DataFrame) -> str:
+def _caption(reference: str, part: pd.DataFrame) -> str:
     text = (
         f"Mean difference over networks, attack minus {reference}, and in brackets on how many of them the test over images "
         "finds the attack better / worse (table comparison). Bold: the attack is better, italic: the reference is, by an "
-        "interval that resamples networks and images (not corrected for the number of tests)."
+        "interval that resamples networks and images (not corrected for the number of tests). Of networks that differ in the "
+        "seed of their training alone the first is in."
     )
-    if len(frame):
-        most = int(frame["networks"].max())
-        least = frame["p_holm"].min()
-        text += (
-            f" The sign-flip test over networks, which with {most} networks cannot have a p below {number(2 / 2**most, 3)}, "
-            f"has a smallest Holm's p of {number(least, 3)}; p values are in the CSV file."
-        )
-    return f"{text} {reading.COMMON}"
+    most = int(part["networks"].max())
+    return (
+        f"{text} The sign-flip test over networks, which with {most} networks cannot have a p below {number(2 / 2**most, 3)}, "
+        f"has a smallest Holm's p of {number(part['p_holm'].min(), 3)}; p values are in the CSV file. {reading.COMMON}"
+    )
 
 
 def _markdown(rows: Rows, frame: pd.DataFrame) -> str:
     if frame.empty:
         return "No attack and reference meet on two networks.\n"
     labels, text = pairs.labels(rows), ""
-    for reference, role, metrics, lines in _parts(rows, frame):
+    for reference, role, part, metrics, lines in _parts(rows, frame):
         label = labels.get(reference, reference)
-        text += f"\n## {'Judges, against' if role == judging.JUDGE else 'Against'} {label}\n\n{_caption(label, frame)}"
+        text += f"\n## {'Judges, against' if role == judging.JUDGE else 'Against'} {label}\n\n{_caption(label, part)}"
         text += judging.note(metrics) if role == judging.JUDGE else ""
         header = ["Attack", "Networks", *(f"{metric.label} {metric.arrow}" for metric in metrics)]
         text += f"\n\n{markdown_table(header, lines)}"
@@ -159,11 +156,11 @@ def _markdown(rows: Rows, frame: pd.DataFrame) -> str:
 def _latex(rows: Rows, frame: pd.DataFrame) -> str:
     labels = pairs.labels(rows)
     tables: list[str] = []
-    for reference, role, metrics, lines in _parts(rows, frame):
+    for reference, role, part, metrics, lines in _parts(rows, frame):
         # A cell holds a difference and two counts: five metrics beside the names.
         for start in range(0, len(metrics), 5):
             chosen = metrics[start : start + 5]
-            caption = _caption(labels.get(reference, reference), frame)
+            caption = _caption(labels.get(reference, reference), part)
             caption += judging.note(chosen) if role == judging.JUDGE else ""
             header = ["Attack", "Networks", *(metric.tex + tex_arrow(metric.better) for metric in chosen)]
             cut = [[*line[:2], *line[2 + start : 2 + start + 5]] for line in lines]

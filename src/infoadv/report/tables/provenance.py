@@ -86,7 +86,7 @@ def _record(path: str, digest: str, files: Mapping[str, str]) -> dict[str, str]:
         ),
         "version": header["version"],
         "commit": header["commit"] or "none",
-        "trained_commit": header.get("trained_commit") or "",
+        "trained_commit": (header["trained_commit"] or "none") if "trained_commit" in header else "",
         "seed": str(header.get("seed", "")),
         "device": header["device"],
         "libraries": ", ".join(f"{name} {version}" for name, version in sorted(header["libraries"].items())),

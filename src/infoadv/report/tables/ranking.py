@@ -56,7 +56,8 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     first. The sections of ``role`` "metric" rank by the perceptual metrics
     that attacks may be tuned on, those of "judge", where any was computed, by the others (``statistics.judges``). ``variant``
     is "all", or says what is left out: "unsaturated" the networks of :func:`infoadv.report.judging.saturated`, "strict" the
-    metrics that an attack nearly optimises, of its own score. ``p_friedman`` is corrected after Holm over all sections.
+    metrics that an attack nearly optimises, of its own score. ``p_holm`` corrects ``p_friedman`` after Holm over the sections
+    of a role; variants are the same data again, corrected among themselves.
     """
     rows = load(inputs, specification)
     settings = statistics.Settings.of(specification)
@@ -77,14 +78,15 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     frame = pd.concat([_frame(section, settings) for section in sections], ignore_index=True).reindex(columns=columns)
     keys = ["dataset", "model", "role", "variant"]
     each = frame.drop_duplicates(keys).set_index(keys)["p_friedman"]
-    corrected = pd.Series(statistics.holm(each.to_numpy(dtype=float)), each.index, name="p_holm")
+    families = each.groupby(["role", "variant"], sort=False)
+    corrected = families.transform(lambda p: statistics.holm(p.to_numpy(dtype=float))).rename("p_holm")
     frame = frame.drop(columns="p_holm").join(corrected, on=keys)[columns]
     return Table(frame, _markdown(rows, sections, frame), _latex(rows, sections, frame))
 
 
 def _parts(rows: Rows) -> Iterator[tuple[tuple[str, str], list[tuple[str, str]]]]:
-    if len(rows.networks) > 1:
-        yield (ALL, ALL), rows.networks
+    if len(rows.independent) > 1:
+        yield (ALL, ALL), rows.independent
     for target in rows.targets:
         yield target, [target]
 
@@ -150,7 +152,7 @@ def _own(section: _Section, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _title(section: _Section, own: pd.DataFrame) -> str:
     found = section.found
-    name = "All target models" if section.names == (ALL, ALL) else ", ".join(section.names)
+    name = "All networks" if section.names == (ALL, ALL) else ", ".join(section.names)
     name += ", judges" if section.role == judging.JUDGE else ""
     p = float(own["p_holm"].iloc[0]) if len(own) else np.nan
     blocks = f"n = {len(found.ranks)}" + (f" on {found.count} networks" if found.count > 1 else "")
@@ -192,13 +194,18 @@ _NOTE = (
     "that rank, with its interval. Bold: not told apart from the best, on one network by Nemenyi's critical difference at "
     f"{statistics.ALPHA:g}. Over all networks the mean is that of the networks, intervals resample networks and images, bold "
     "means that the interval of the difference to the best holds 0, and the blocks of the test and of the critical difference "
-    "are networks. p is Friedman's, corrected after Holm over all sections. The columns of metrics hold the mean rank on that "
-    "metric alone. {mark}: the metric that the attack itself optimises, not counted."
+    "are networks. p is Friedman's, corrected after Holm over all sections with these metrics. The columns of "
+    "metrics hold the mean rank on that metric alone. {mark}: the metric that the attack itself optimises, not counted."
+)
+_OVER_NETWORKS = (
+    " Of networks that differ in the seed of their training alone, the section over all networks has the first."
 )
 
 
 def _note(rows: Rows, sections: Sequence[_Section], mark: str) -> str:
     text = f"{_NOTE.format(mark=mark)} {reading.COMMON}"
+    if rows.reseeded:
+        text += _OVER_NETWORKS
     used = [name for name in _VARIANTS if any(name in section.variants for section in sections)]
     if used:
         text += (

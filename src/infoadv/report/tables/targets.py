@@ -68,7 +68,8 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     ]
     caption = (
         r"Target models. Clean accuracy is over the whole test part; PGD accuracy is over the first 1,000 test images "
-        r"(all where there are fewer), against projected gradient descent in $L_\infty$ with 20 steps at the budget in "
+        r"(evenly spaced ones where they are sorted by class, all where there are fewer), against projected gradient descent in "
+        r"$L_\infty$ with 20 steps at the budget in "
         r"brackets. Of a distilled network it says nothing: there the gradient of the softmax vanishes and the attack stands "
         rf"still (Carlini and Wagner 2016). {_strongest(frame)}"
     )
@@ -107,8 +108,8 @@ def _strongest(frame: pd.DataFrame) -> str:
         return "APGD was not run."
     return (
         f"APGD (Croce and Hein 2020), at the same budget: Auto-PGD with{shared('apgd_steps', 'steps')} of the cross-entropy and "
-        f"as many of the difference of logits ratio, over the first{shared('apgd_images', 'test images')}; an image counts where "
-        "it stands both."
+        f"as many of the difference of logits ratio, over{shared('apgd_images', 'test images')}, chosen likewise; an image "
+        "counts where it stands both."
     )
 
 

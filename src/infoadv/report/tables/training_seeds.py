@@ -47,7 +47,7 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     its mean over the common images of a network. ``mean``, ``sd`` (of the networks, n - 1), ``lowest`` and ``highest`` are
     over the networks.
     ``better_on`` and ``worse_on`` count the networks on which the table ``comparison`` finds the attack better or worse than
-    the attack of ``statistics.reference``.
+    the attack of ``statistics.reference``; they are empty where it has no such test.
     """
     rows = load(inputs, specification)
     settings = statistics.Settings.of(specification)
@@ -58,13 +58,8 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
 
 
 def _groups(rows: Rows, specification: Mapping[str, Any]) -> list[_Group]:
-    seeds = {
-        (entry["dataset"], model): seed
-        for entry in specification.get("alike") or ()
-        for model, seed in entry["seeds"].items()
-    }
     groups = reading.alike(rows.targets, specification)
-    return [_Group(group[0][0], {target[1]: seeds[target] for target in group}) for group in groups]
+    return [_Group(next(iter(group))[0], {model: seed for (_, model), seed in group.items()}) for group in groups]
 
 
 def _frame(rows: Rows, groups: Sequence[_Group], settings: statistics.Settings) -> pd.DataFrame:
@@ -81,7 +76,7 @@ def _frame(rows: Rows, groups: Sequence[_Group], settings: statistics.Settings) 
         }
         for attack, role, quantity, values in _quantities(rows, group, settings):
             keys = [(*target, attack, quantity) for target in group.targets]
-            verdicts = [tests.get(key) for key in keys]
+            verdicts = [tests[key] for key in keys if key in tests]
             records.append(
                 {
                     **shared,
@@ -93,8 +88,9 @@ def _frame(rows: Rows, groups: Sequence[_Group], settings: statistics.Settings) 
                     "sd": values.std(ddof=1) if len(values) > 1 else np.nan,
                     "lowest": values.min(),
                     "highest": values.max(),
-                    "better_on": verdicts.count("attack"),
-                    "worse_on": verdicts.count("reference"),
+                    # What no test compares is better nowhere and worse nowhere, but nothing says so.
+                    "better_on": verdicts.count("attack") if verdicts else np.nan,
+                    "worse_on": verdicts.count("reference") if verdicts else np.nan,
                 }
             )
     return pd.DataFrame(records, columns=list(COLUMNS))
@@ -106,11 +102,12 @@ def _quantities(rows: Rows, group: _Group, settings: statistics.Settings) -> Ite
         judging.METRIC: ranking.perceptual(rows.metrics, settings.judges),
         judging.JUDGE: judging.present(rows, settings.judges),
     }
+    # A rank means something among the same attacks alone.
+    shared = set.intersection(
+        *({attack.name for attack in rows.attacks_on(*target, compared=True)} for target in group.targets)
+    )
     for role, metrics in by_role.items():
         places: dict[str, list[float]] = {}
-        # A rank means something among the same attacks alone.
-        among = [{attack.name for attack in rows.attacks_on(*target, compared=True)} for target in group.targets]
-        shared = set.intersection(*among)
         for target in group.targets if metrics else ():
             found = ranking.rank(rows, [target], metrics, names=shared)
             for attack, mean in zip(found.attacks, found.mean, strict=True):
@@ -162,7 +159,8 @@ def _cell(found: pd.DataFrame, quantity: str, decimals: int) -> Cell:
     entry = found.loc[quantity]
     ends = dict.fromkeys(number(entry[end], decimals) for end in ("lowest", "highest"))
     text = " to ".join(ends)
-    return Cell(text if quantity == RANK else f"{text} ({entry['better_on']}/{entry['worse_on']})")
+    tested = not np.isnan(entry["better_on"])
+    return Cell(f"{text} ({entry['better_on']:.0f}/{entry['worse_on']:.0f})" if tested else text)
 
 
 def _note(rows: Rows, settings: statistics.Settings) -> str:

@@ -3,7 +3,8 @@
 The rate is taken over the images on which the attack succeeds and which the other network classifies rightly when they are clean;
 there it is the share that the other network misclassifies, or classifies as the target. A control has no success of its own:
 its rate is over all images that the other network classifies rightly. Each attack is compared with the reference attack on the
-images on which both succeed, by McNemar's exact test. Sweeps are shown beside the attacks that they vary.
+images on which both succeed, by McNemar's exact test; one towards a chosen class is not, since it transfers where the other
+network sees that class. Sweeps are shown beside the attacks that they vary.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from infoadv import artifacts
 from infoadv.execution.errors import InfoadvError
 from infoadv.report import statistics
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex
-from infoadv.report.rows import Attack, ordered
+from infoadv.report.rows import UNTARGETED, Attack, ordered
 
 INPUTS = {"stage": "transfer"}
 
@@ -55,12 +56,13 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
         raise InfoadvError("no transfer artefact was given; attack at least two networks of one data set.")
     rows = pd.concat(frames, ignore_index=True)
     attacks = ordered(list(rows["attack"].unique()), specification)
-    if settings.reference not in {attack.name for attack in attacks}:
+    reference = next((attack for attack in attacks if attack.name == settings.reference), None)
+    if reference is None:
         raise InfoadvError(f"statistics.reference: {settings.reference!r} is not among the attacks of the table.")
     families = []
     for _, part in rows.groupby(["dataset", "model"], sort=False):
         records = [
-            _record(seen, attack, settings)
+            _record(seen, attack, attack.target == reference.target, settings)
             for _, seen in part.groupby("network", sort=False)
             for attack in attacks
             if (seen["attack"] == attack.name).any()
@@ -78,8 +80,8 @@ def _counted(seen: pd.DataFrame, attack: Attack) -> pd.DataFrame:
     return (own if attack.control else own[own["success"]]).set_index("index").sort_index()
 
 
-def _record(seen: pd.DataFrame, attack: Attack, settings: statistics.Settings) -> dict[str, Any]:
-    """Return the row of one attack on one network, from what another network saw, ``seen``."""
+def _record(seen: pd.DataFrame, attack: Attack, tested: bool, settings: statistics.Settings) -> dict[str, Any]:
+    """Return the row of one attack on one network, from what another network saw, ``seen``; with the test if it is ``tested``."""
     own = _counted(seen, attack)
     fooled = own["transferred"].to_numpy()
     low, high = statistics.proportion(fooled, settings)
@@ -92,7 +94,7 @@ def _record(seen: pd.DataFrame, attack: Attack, settings: statistics.Settings) -
         "rate_high": high,
         "reference": settings.reference,
     }
-    if attack.name == settings.reference:
+    if attack.name == settings.reference or not tested:
         return record
     theirs = seen[(seen["attack"] == settings.reference) & seen["known"] & seen["success"]].set_index("index")
     both = own.index.intersection(theirs.index)
@@ -136,6 +138,8 @@ def _cell(row: pd.Series) -> Cell:
 def _text(attacks: Sequence[Attack], settings: statistics.Settings) -> str:
     label = next(attack.label for attack in attacks if attack.name == settings.reference)
     control = " Control: over all images that the other network classifies rightly." * any(a.control for a in attacks)
+    aimed = " An attack towards a chosen class fools where the other network sees that class; it is not tested."
+    control += aimed * any(attack.target != UNTARGETED for attack in attacks)
     return (
         "Share of an attack's successes that fool another network as well, with Wilson's interval, of as many images: those that "
         f"the other network classifies rightly when they are clean.{control} Bold: more than {label}, italic: less (McNemar's "

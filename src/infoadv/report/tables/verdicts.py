@@ -32,11 +32,11 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     """Return the table from metric artefacts: a row for each target, claimed attack and rival, then one for each floor.
 
     ``verdict`` is "ahead", "behind", "level" or "not judged", of a floor "floor"; ``named`` says whether rule 7 names the rival,
-    ``least_visible`` whether the attack is ahead of all rivals that it names, and ``absent`` which of these did not run, so that
-    nothing is. ``ssim_lost`` is by how much the attack's mean SSIM is lower; ``asr``, ``forwards`` and ``backwards`` are the
-    attack's success and its most passes for an image. Each judge has its verdict, the mean difference (attack minus rival)
-    with its interval, and p values; ``home`` where one of the two optimises it. Of a floor there is a difference on the judge
-    that it optimises alone.
+    ``least_visible`` whether the attack is ahead of all rivals that it names, and ``absent`` which of these are no rivals
+    there, so that nothing is. ``ssim_lost`` is by how much the attack's mean SSIM is lower; ``asr``, ``forwards`` and
+    ``backwards`` are the attack's success and its most passes for an image. Each judge has its verdict, the mean
+    difference (attack minus rival) with its interval, and p values; ``home`` where one of the two optimises it. Of a floor there
+    is a difference on the judge that it optimises alone.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def _records(
     verdicts = judging.decide(rows, target, attack.name, names, tests)
     named = [rival.method in judging.NAMED for rival in rivals]
     beaten = [verdict.overall == "ahead" for verdict, counts in zip(verdicts, named, strict=True) if counts]
-    absent = judging.absent(rows, target)
+    absent = judging.absent(rows, target, settings.claimed)
     own = rows.of(*target, attack.name)
     shared = {
         "dataset": target[0],
