@@ -32,7 +32,7 @@ NETWORKS = {
     "mnist": ["carlini_wagner", "robust"],
     "cifar10": [
         *("carlini_wagner", "resnet", "robust", "good_init"),
-        *("deep_conv", "trimmed", "distilled", "ensemble"),
+        *("deep_conv", "trimmed", "distilled", "without_good_init"),
     ],
 }
 #: Methods whose artefacts hold the course of the attack.

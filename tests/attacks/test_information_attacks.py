@@ -318,15 +318,37 @@ def test_masking_with_exponent_0_steps_like_the_closed_form():
     assert torch.allclose(ours.trace["margin"][:, 1], theirs.trace["margin"][:, 1], atol=1e-4)
 
 
-def test_a_shorter_first_step_takes_another_way_to_the_nearest_boundary():
+def test_other_schedules_take_another_way_to_the_nearest_boundary():
     problem = linear_problem(4, (3, 9, 11), 5, seed=5, distance=0.05)
     nearest, _ = problem.nearest(2)
     runs = [
-        run(problem.model, problem.images, problem.labels, estimator="projection", first_step=first, quantize=False)
-        for first in (1.0, 0.5)
+        run(problem.model, problem.images, problem.labels, estimator="projection", quantize=False, **schedule)
+        for schedule in ({}, {"first_step": 0.5}, {"norm_change": 0.3}, {"momentum": 0.6})
     ]
-    assert not torch.equal(*(result.adversarial for result in runs))
+    assert all(not torch.equal(runs[0].adversarial, other.adversarial) for other in runs[1:])
     for result in runs:
         size = (result.adversarial - problem.images).flatten(1).norm(dim=1)
         assert (size >= nearest - 1e-5).all()
         assert torch.allclose(size, nearest, rtol=0.03)
+
+
+def test_momentum_smooths_the_zigzag_across_a_boundary_with_an_edge():
+    # Two planes meet in an edge, which is the nearest point of the boundary: the gradient is that of one or of the other.
+    images = torch.full((4, 1, 6, 6), 0.5)
+    draws = torch.Generator().manual_seed(3)
+    normal = torch.nn.functional.normalize(torch.randn(36, generator=draws), dim=0)
+    tilt = torch.nn.functional.normalize(torch.randn(36, generator=draws), dim=0)
+    planes = torch.stack([normal + 2 * tilt, normal - 2 * tilt])
+
+    class Edge(torch.nn.Module):
+        def forward(self, x):
+            reached = ((x - 0.5).flatten(1) @ planes.T).amin(1)
+            return 20 * torch.stack([torch.full_like(reached, 0.6), reached], 1)
+
+    labels = torch.zeros(4, dtype=torch.int64)
+    size = {
+        momentum: run(Edge(), images, labels, estimator="projection", steps=30, momentum=momentum, quantize=False)
+        for momentum in (0.0, 0.6)
+    }
+    plain, smooth = ((result.adversarial - images).flatten(1).norm(dim=1) for result in size.values())
+    assert (smooth < 0.98 * plain).all()

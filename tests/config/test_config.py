@@ -387,6 +387,17 @@ def test_an_attack_and_its_sweep_name_the_metrics_that_they_are_measured_with(ra
         Config(raw)
 
 
+def test_an_option_that_came_later_is_in_a_specification_where_it_is_not_at_its_default(raw):
+    raw["sweeps"] = {}
+    options = raw["attacks"]["mi_masking"].setdefault("options", {})
+    before = config.Config(raw).attacks["mi_masking"]
+    assert before.options["digits"]["momentum"] == 0
+    assert not {"momentum", "norm_change"} & before.specification("digits")["options"].keys()
+    options |= {"momentum": 0.0, "norm_change": 0.3}
+    after = config.Config(raw).attacks["mi_masking"].specification("digits")["options"]
+    assert after == before.specification("digits")["options"] | {"norm_change": 0.3}
+
+
 def test_an_attack_leaves_networks_out_and_attacks_fewer_images(raw):
     raw["models"]["other"] = copy.deepcopy(raw["models"]["standard"]) | {"options": {"width": 6}}
     raw["attacks"]["mi_masking"] |= {"skip": ["digits/other"], "images": 6, "compared": False}

@@ -18,9 +18,9 @@ from infoadv.numerics.pixels import on_levels
 _TINY = 1e-12
 #: Length of the last step, in units of the norm.
 _LAST_STEP = 0.01
-#: Share by which the decoupled search shrinks or enlarges the norm, at its beginning and at its end: large ones find the
-#: boundary, small ones settle on it. What else was tried is in benchmarks/masking_study.py.
-_FIRST_SHARE, _LAST_SHARE = 0.1, 0.01
+#: Share by which the decoupled search shrinks or enlarges the norm at its end. What else was tried is in
+#: benchmarks/masking_study.py.
+_LAST_CHANGE = 0.01
 
 
 class Whitening(Protocol):
@@ -60,6 +60,29 @@ class Diagonal:
         return gradient / self.root
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How the decoupled search moves, in ``steps`` steps.
+
+    Attributes
+    ----------
+    first_step
+        Length of the first step in units of the norm of z; the last is a hundredth. Steps shorter at first follow a class that
+        is near, longer ones find the boundary sooner (benchmarks/observer_study.py).
+    norm_change
+        Share by which the norm shrinks after a success and grows after a failure at first; in the end it is a hundredth. Large
+        ones look for other places on the boundary, small ones settle on one.
+    momentum
+        Share of the last direction that a step keeps; 0 follows the gradient alone. It smooths the zigzag across a boundary that
+        is not straight.
+    """
+
+    steps: int
+    first_step: float = 1.0
+    norm_change: float = 0.1
+    momentum: float = 0.0
+
+
 def decoupled(
     model: nn.Module,
     clean: Tensor,
@@ -67,13 +90,12 @@ def decoupled(
     targets: Tensor | None,
     information: Information,
     whitening: Whitening,
+    schedule: Schedule,
     *,
-    steps: int,
     confidence: float,
     epsilon: float,
     quantize: bool,
     classes: int = 1,
-    first_step: float = 1.0,
 ) -> tuple[Tracker, Trace]:
     """Decoupled direction and norm (Rony et al. 2019) in whitened coordinates z = T delta.
 
@@ -81,17 +103,14 @@ def decoupled(
     and a little larger where not, and returns to the box. ``information`` ranks the iterates; ``whitening``, on a scale at
     which z is about as long as delta, makes it a plain L2 near the clean image.
 
-    ``classes`` above 1, of an untargeted attack, makes that many searches of ``steps`` each, one towards each of the classes
+    ``classes`` above 1, of an untargeted attack, makes that many searches by the ``schedule``, one towards each of the classes
     with the largest other logits at the clean image. The best iterate of all is kept, whatever class it is taken for.
-
-    The first step is ``first_step`` times as long as z, the last a hundredth. Steps shorter at first follow a class that is
-    near, longer ones find the boundary sooner (benchmarks/observer_study.py).
     """
     if classes == 1 or targets is not None:
         ranks: list[int | None] = [None]
     else:
         ranks = list(range(classes))
-    best, trace = Tracker(clean), Trace(steps * len(ranks))
+    best, trace = Tracker(clean), Trace(schedule.steps * len(ranks))
     for number, rank in enumerate(ranks):
         _search(
             model,
@@ -103,11 +122,11 @@ def decoupled(
             best,
             trace,
             rank,
-            range(number * steps, (number + 1) * steps),
+            schedule,
+            number * schedule.steps,
             confidence=confidence,
             epsilon=epsilon,
             quantize=quantize,
-            first_step=first_step,
         )
     return best, trace
 
@@ -122,17 +141,17 @@ def _search(
     best: Tracker,
     trace: Trace,
     rank: int | None,
-    numbers: range,
+    schedule: Schedule,
+    begun: int,
     *,
     confidence: float,
     epsilon: float,
     quantize: bool,
-    first_step: float,
 ) -> None:
-    """Search once, in steps that have these ``numbers``; ``rank`` counts the other classes by their logit, None for any."""
-    steps = len(numbers)
+    """Search once, after ``begun`` steps of others; ``rank`` counts the other classes by their logit, None for any."""
+    steps = schedule.steps
     low, high = edges(clean, epsilon, quantize)
-    z = torch.zeros_like(clean)
+    z = last = torch.zeros_like(clean)
     norm = torch.zeros(len(clean), device=clean.device)
     for step in range(steps):
         perturbed = torch.minimum(torch.maximum(clean + whitening.unwhiten(z), low), high)
@@ -149,22 +168,29 @@ def _search(
         (gradient,) = torch.autograd.grad(ascended.sum(), seen)
         with torch.no_grad():
             kept = information(seen.detach())
-            success = take_over(best, seen.detach(), kept, margins.detach(), confidence, numbers[step])
-            trace.add(numbers[step], margins, kept, lambda: projection_information(clean, seen.detach()))  # noqa: B023
+            success = take_over(best, seen.detach(), kept, margins.detach(), confidence, begun + step)
+            trace.add(begun + step, margins, kept, lambda: projection_information(clean, seen.detach()))  # noqa: B023
             # A pixel at the edge of its range cannot follow: leaving it in the norm would shorten the others.
             blocked = ((perturbed <= low) & (gradient < 0)) | ((perturbed >= high) & (gradient > 0))
             direction = whitening.pull_back(torch.where(blocked, 0.0, gradient))
-            direction = direction / batch_view(direction.flatten(1).norm(dim=1) + _TINY, direction)
+            direction = _unit(direction)
+            if schedule.momentum and step > 0:
+                direction = _unit(schedule.momentum * last + (1 - schedule.momentum) * direction)
+            last = direction
             if step == 0:
                 # Towards one class the boundary to that class counts, not the nearest.
                 ahead = margins if rank is None else ascended.detach()
                 norm = _first_norm(ahead, whitening.pull_back(gradient), confidence)
             else:
-                share = _FIRST_SHARE * (_LAST_SHARE / _FIRST_SHARE) ** (step / steps)
-                norm = norm * torch.where(success, 1 - share, 1 + share)
-            size = _LAST_STEP + (first_step - _LAST_STEP) * 0.5 * (1 + math.cos(math.pi * step / steps))
+                change = schedule.norm_change * (_LAST_CHANGE / schedule.norm_change) ** (step / steps)
+                norm = norm * torch.where(success, 1 - change, 1 + change)
+            size = _LAST_STEP + (schedule.first_step - _LAST_STEP) * 0.5 * (1 + math.cos(math.pi * step / steps))
             z = whitening.whiten(perturbed - clean) + batch_view(size * norm, direction) * direction
             z = z * batch_view(norm / (z.flatten(1).norm(dim=1) + _TINY), z)
+
+
+def _unit(values: Tensor) -> Tensor:
+    return values / batch_view(values.flatten(1).norm(dim=1) + _TINY, values)
 
 
 def _first_norm(margins: Tensor, gradient: Tensor, confidence: float) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from infoadv.attacks import AttackResult, batch_view, margin
-from infoadv.attacks.decoupled import Diagonal, decoupled
+from infoadv.attacks.decoupled import Diagonal, Schedule, decoupled
 from infoadv.metrics.human import jod_of
 from infoadv.numerics.margins import smooth_margin
 from infoadv.numerics.optimizers import Adam
@@ -121,7 +121,7 @@ def jod_descent(
         targets,
         lambda perturbed: -(perturbed - images).flatten(1).norm(dim=1),
         Diagonal(torch.ones_like(images)),
-        steps=start,
+        Schedule(start),
         confidence=confidence,
         epsilon=1.0,
         quantize=True,

@@ -18,7 +18,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from infoadv.attacks.contract import AttackError, AttackResult, places
-from infoadv.attacks.decoupled import Diagonal, decoupled
+from infoadv.attacks.decoupled import Diagonal, Schedule, decoupled
 from infoadv.attacks.penalised import Penalty, penalised
 from infoadv.attacks.searches import Information
 from infoadv.information.masking import masking_weights, perturbation_information
@@ -79,7 +79,7 @@ def _closed_form(
     confidence: float,
     epsilon: float,
     classes: int,
-    first_step: float,
+    schedule: Schedule,
     indices: Tensor | None,
     seed: int,
 ) -> AttackResult:
@@ -96,12 +96,11 @@ def _closed_form(
             targets,
             information,
             Diagonal.of(weights),
-            steps=penalty.steps,
+            schedule,
             confidence=confidence,
             epsilon=epsilon,
             quantize=penalty.quantize,
             classes=classes,
-            first_step=first_step,
         )
     else:
         best, trace = penalised(
@@ -135,6 +134,8 @@ def masking(
     quantize: bool = True,
     classes: int = 1,
     first_step: float = 1.0,
+    norm_change: float = 0.1,
+    momentum: float = 0.0,
     exponent: float = 1.0,
     colour: Literal["rgb", "opponent"] = "rgb",
     search_steps: int = 5,
@@ -171,8 +172,8 @@ def masking(
         The network sees iterates rounded to 8 bits, and these are judged.
     classes
         decoupled, untargeted: number of nearest classes that are searched one by one, each with ``steps``, for the best.
-    first_step
-        decoupled: length of the first step in units of the norm; the last is a hundredth.
+    first_step, norm_change, momentum
+        decoupled: see :class:`infoadv.attacks.decoupled.Schedule`.
     exponent, colour
         decoupled: power of the weights of a step. Windows in each channel, or in luminance and chrominance.
     search_steps, initial_c, alpha, optimizer, learning_rate
@@ -204,7 +205,7 @@ def masking(
         confidence=confidence,
         epsilon=epsilon,
         classes=classes,
-        first_step=first_step,
+        schedule=Schedule(steps, first_step, norm_change, momentum),
         indices=indices,
         seed=seed,
     )
@@ -226,6 +227,8 @@ def projection(
     quantize: bool = True,
     classes: int = 1,
     first_step: float = 1.0,
+    norm_change: float = 0.1,
+    momentum: float = 0.0,
     search_steps: int = 5,
     initial_c: float = 1.0,
     alpha: float = 1.0,
@@ -262,7 +265,7 @@ def projection(
         confidence=confidence,
         epsilon=epsilon,
         classes=classes,
-        first_step=first_step,
+        schedule=Schedule(steps, first_step, norm_change, momentum),
         indices=indices,
         seed=seed,
     )
@@ -287,6 +290,8 @@ def weighted_l2(
     quantize: bool = True,
     classes: int = 1,
     first_step: float = 1.0,
+    norm_change: float = 0.1,
+    momentum: float = 0.0,
     search_steps: int = 5,
     initial_c: float = 1.0,
     alpha: float = 1.0,
@@ -315,7 +320,7 @@ def weighted_l2(
         confidence=confidence,
         epsilon=epsilon,
         classes=classes,
-        first_step=first_step,
+        schedule=Schedule(steps, first_step, norm_change, momentum),
         indices=indices,
         seed=seed,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from infoadv.attacks.contract import AttackResult
-from infoadv.attacks.decoupled import decoupled
+from infoadv.attacks.decoupled import Schedule, decoupled
 from infoadv.information.observer import Observer
 from infoadv.metrics.viewing import factor
 
@@ -56,6 +56,8 @@ def observer(
     quantize: bool = True,
     classes: int = 1,
     first_step: float = 1.0,
+    norm_change: float = 0.1,
+    momentum: float = 0.0,
 ) -> AttackResult:
     """Minimise the information that an observer's view of x' carries about delta, under the decoupled search.
 
@@ -78,7 +80,7 @@ def observer(
     sensitivity, pixels_per_degree
         Power of the contrast sensitivity to luminance, and how large the image is seen. By default, as a figure on a desk:
         enlarged to 128 pixels, at most 4 times, at 30 pixels per degree.
-    steps, confidence, epsilon, quantize, classes, first_step
+    steps, confidence, epsilon, quantize, classes, first_step, norm_change, momentum
         As in :func:`infoadv.attacks.information.masking`.
 
     Returns
@@ -96,11 +98,10 @@ def observer(
         targets,
         lambda perturbed: -view.information(perturbed),
         view,
-        steps=steps,
+        Schedule(steps, first_step, norm_change, momentum),
         confidence=confidence,
         epsilon=epsilon,
         quantize=quantize,
         classes=classes,
-        first_step=first_step,
     )
     return AttackResult(best.best(), best.first_success, trace.tensors())

@@ -33,6 +33,19 @@ SHARED = {
         "maximum": 2,
         "description": "decoupled: length of the first step in units of the norm; the last is a hundredth",
     },
+    "norm_change": {
+        "minimum": 0.01,
+        "exclusiveMaximum": 1,
+        "description": "decoupled: share by which the norm shrinks after a success and grows after a failure at first; in "
+        "the end it is a hundredth",
+        "added": True,
+    },
+    "momentum": {
+        "minimum": 0,
+        "exclusiveMaximum": 1,
+        "description": "decoupled: share of the last direction that a step keeps; 0 follows the gradient alone",
+        "added": True,
+    },
     "hidden": {
         "type": ["integer", "array"],
         "items": {"type": "integer", "minimum": 1},

@@ -44,12 +44,23 @@ class PlannedAttack:
     varied: Mapping[str, Any] = field(default_factory=dict)
 
     def specification(self, dataset: str) -> dict[str, Any]:
-        """Return what determines the result: no label and no colour, so that changing those runs nothing again."""
+        """Return what determines the result: no label and no colour, so that changing those runs nothing again.
+
+        An option that the method was given later (``added`` in its schema) is in it where it is not at its default: results from
+        before stay what is asked for.
+        """
+        schema = plugins.schemas("attacks")[self.method]
+        later = {option for option, of_option in schema.items() if of_option.get("added")}
+        options = self.options[dataset]
         return {
             "name": self.name,
             "method": self.method,
             "target": self.target,
-            "options": self.options[dataset],
+            "options": {
+                option: value
+                for option, value in options.items()
+                if option not in later or value != schema[option]["default"]
+            },
         }
 
     def like(self, dataset: str) -> str | None:
