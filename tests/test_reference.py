@@ -12,7 +12,9 @@ from helpers import ROOT
 from helpers.provenance import problems
 from infoadv import artifacts, config
 
-COMMITTED = ROOT / "results" / "reference" / "provenance.csv"
+REFERENCE = ROOT / "results" / "reference"
+#: The runs of `make reference`, and where their tables are.
+COMMITTED = {"reference": REFERENCE / "provenance.csv", "profiles": REFERENCE / "profiles" / "provenance.csv"}
 NETWORKS = ROOT / "results" / "networks"
 SMALL = ROOT / "tests" / "workflow" / "config.yaml"
 
@@ -21,11 +23,13 @@ def read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False)
 
 
-def test_the_committed_reference_is_of_one_commit_and_of_its_configuration(tmp_path: Path) -> None:
-    # The photographs are not in the repository; their folder is asked for by name alone.
-    (tmp_path / "clothing").mkdir()
-    settings = config.load(ROOT / "config" / "reference.yaml", tmp_path)
-    assert problems(read(COMMITTED), settings) == []
+@pytest.mark.parametrize("run", COMMITTED)
+def test_a_committed_run_is_of_one_commit_and_of_its_configuration(run: str, tmp_path: Path) -> None:
+    # The photographs are not in the repository; folders are asked for by name alone.
+    for folder in ("clothing", "networks"):
+        (tmp_path / folder).mkdir()
+    settings = config.load(ROOT / "config" / f"{run}.yaml", tmp_path)
+    assert problems(read(COMMITTED[run]), settings) == []
 
 
 def test_the_committed_networks_are_those_of_the_reference_configuration(tmp_path: Path) -> None:

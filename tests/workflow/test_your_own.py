@@ -81,7 +81,7 @@ def test_photographs_and_networks_of_ones_own(tmp_path):
     # The page's own blocks are a whole configuration.
     raw = datasets | networks | rest
     # What the page trains takes longer than a test may; that it can be asked for is seen here.
-    assert config.Config(raw).models["trained"]["clothes"]["options"] == {"name": "resnet18"}
+    assert config.Config(raw).models["trained"]["clothes"]["options"]["name"] == "resnet18"
     del raw["models"]["trained"]
     raw |= {"images": 4, "attacks": {"fgsm": {"method": "fgsm"}}, "statistics": {"reference": "fgsm"}}
     raw |= {"threads": {"training": 1}}
