@@ -194,6 +194,28 @@ def test_a_broken_data_set_is_left_to_the_stage_that_reads_it(raw, project):
     assert problems(raw) == []
 
 
+def test_pictures_of_a_folder_are_counted_before_they_are_read(raw, project, capsys):
+    raw["datasets"]["mine"] = {"source": "folder", "path": "photos", "size": 16}
+    for part, count in (("train", 3), ("test", 5)):
+        for name in ("hat", "shoe"):
+            (project / "photos" / part / name).mkdir(parents=True)
+            for number in range(count):
+                (project / "photos" / part / name / f"{number}.png").write_bytes(b"")
+    raw["images"] = 10
+    assert problems(raw) == []
+    raw["images"] = 11
+    (said,) = [line for line in problems(raw) if line.startswith("images:") and "datasets.mine" in line]
+    assert "datasets.mine has 10 test images" in said
+    # Without train/ and test/ a share of each class is held out.
+    raw["datasets"]["mine"] |= {"path": "photos/test", "test": 0.4}
+    (said,) = [line for line in problems(raw) if line.startswith("images:") and "datasets.mine" in line]
+    assert "datasets.mine has 4 test images" in said
+    # What is wrong with a folder is said by the stage that reads it.
+    (project / "empty").mkdir()
+    raw["datasets"]["mine"]["path"] = "empty"
+    assert problems(raw) == []
+
+
 def test_the_number_of_test_images_that_a_source_states_is_the_number_that_it_returns(project):
     stated = plugins.literals("data", "TEST_IMAGES")
     assert set(stated) == set(plugins.schemas("data"))

@@ -10,9 +10,11 @@ import importlib
 import importlib.util
 import sys
 import zipfile
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Any
 
 from infoadv.config.configuration import Config
 from infoadv.config.errors import suggestion
@@ -167,12 +169,14 @@ def missing_images(settings: Config, directory: Path) -> list[str]:
     found = []
     for name in dict.fromkeys(run.dataset for run in [*settings.runs, *settings.flow_runs()]):
         specification = settings.datasets[name]
-        # A literal: how many there are, the option that says so, or the option that names an .npz whose y_test has them.
+        # A literal: how many there are, the option that says so, or the option that names a folder of pictures or an .npz whose
+        # y_test has them.
         said = plugins.literals("data", "TEST_IMAGES").get(specification["source"])
         option = said if isinstance(said, str) else None
         count = said if option is None else specification.get(option)
         if isinstance(count, str):
-            count, option = _length(directory / count, "y_test"), None
+            path, option = directory / count, None
+            count = _pictures(path, specification) if path.is_dir() else _length(path, "y_test")
         first = settings.first_images[name]
         if count is not None and first + settings.images > count:
             raised = f", or raise datasets.{name}.{option}" if option else ""
@@ -182,6 +186,17 @@ def missing_images(settings: Config, directory: Path) -> list[str]:
                 f"ask for fewer (what a network misclassifies is not attacked){raised}."
             )
     return found
+
+
+def _pictures(path: Path, specification: Mapping[str, Any]) -> int | None:
+    """Return how many pictures of a folder are to test with, None where the stage that reads it has more to say."""
+    from infoadv.data import DataError, image_folder
+
+    split = {option: specification[option] for option in ("test", "split_seed") if option in specification}
+    try:
+        return image_folder.pictures_to_test(path, **split)
+    except DataError:
+        return None
 
 
 def _length(path: Path, array: str) -> int | None:

@@ -2,7 +2,8 @@
 
 A source is a file with a literal ``SCHEMA`` and a function of the same name, ``source(root, **options) -> Dataset``;
 ``root`` is the data root (a folder) or None. A literal ``TEST_IMAGES`` may say how many test images there are, so that asking
-for more is refused before anything runs: a number, or the name of the option that holds the number or the path of an .npz.
+for more is refused before anything runs: a number, or the name of the option that holds the number, the path of an .npz or that
+of a folder of pictures.
 If its files can be downloaded, the file has ``fetch(root, **options)`` as well, with those of the options that decide what is
 downloaded; if its option ``path`` is a folder, ``digest(path)`` of what it reads.
 """

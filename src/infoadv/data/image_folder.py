@@ -31,8 +31,8 @@ SCHEMA: dict[str, dict] = {
     }
 }
 
-#: They are not counted before they are read.
-TEST_IMAGES = {"folder": None}
+#: The option that names them: they are counted without being read (:func:`pictures_to_test`).
+TEST_IMAGES = {"folder": "path"}
 #: What is read as a picture: the suffixes of torchvision's ImageFolder, and GIF.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
 #: Names of the part to test with, beside train/.
@@ -72,6 +72,11 @@ def folder(
         labels = np.repeat(np.arange(len(names)), [len(by_class.get(name, ())) for name in names])
         arrays[part] = images, labels.astype(np.int64)
     return Dataset(*arrays["train"], *arrays["test"], tuple(names))
+
+
+def pictures_to_test(path: Path, test: float = 0.2, split_seed: int = 0) -> int:
+    """Return how many pictures :func:`folder` takes for the test part. Raises ``DataError`` as it does."""
+    return sum(len(files) for files in _parts(path, test, split_seed)["test"].values())
 
 
 def digest(path: str) -> str:
