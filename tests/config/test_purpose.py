@@ -51,6 +51,9 @@ def test_more_images_than_there_are_from_that_place_on_are_refused(raw):
 def test_claims_are_not_judged_on_what_is_for_tuning(raw):
     raw["statistics"]["claimed"] = ["mi_masking"]
     assert Config(raw).statistics["claimed"] == ["mi_masking"]
+    for key, value in (("compared", False), ("target", "next")):
+        attacks = raw["attacks"] | {"mi_masking": raw["attacks"]["mi_masking"] | {key: value}}
+        assert "'mi_masking' is not compared with the others" in refused(raw | {"attacks": attacks})
     assert "purpose: tuning" in refused(raw | {"purpose": "tuning"})
     digits = {**raw["datasets"], "digits": {"source": "digits", "size": 28}}
     assert "datasets.digits is for tuning alone" in refused(raw | {"datasets": digits})

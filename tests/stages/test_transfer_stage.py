@@ -190,6 +190,20 @@ def test_the_rates_and_tests_are_those_counted_by_hand(artefact):
     assert frame.loc[tested.index[0], "p_holm"] == pytest.approx(6 * tested.iloc[0])
 
 
+def test_an_attack_towards_a_class_is_not_tested_against_an_untargeted_one(artefact, tmp_path):
+    told = specification()
+    told["attacks"]["other"]["target"] = "next"
+    frame = table.build([str(artefact)], told).frame.set_index(["network", "attack"])
+    assert frame.loc[("two", "other"), ["n_paired", "p", "p_holm"]].isna().all()
+    assert frame.loc[("two", "other"), "rate"] > 0
+    # It is in no family either: four tests are left of six.
+    least = frame["p"].dropna().sort_values()
+    assert len(least) == 4
+    assert frame.loc[least.index[0], "p_holm"] == pytest.approx(4 * least.iloc[0])
+    tables.write("transfer", [str(artefact)], told, tmp_path)
+    assert "An attack towards a chosen class fools where" in (tmp_path / "transfer.md").read_text(encoding="utf-8")
+
+
 def test_the_table_says_who_fools_more_and_what_the_control_does(artefact, tmp_path):
     tables.write("transfer", [str(artefact)], specification(), tmp_path)
     text = (tmp_path / "transfer.md").read_text(encoding="utf-8")

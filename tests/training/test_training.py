@@ -270,6 +270,21 @@ def test_a_finished_network_is_taken_whole(train, monkeypatch, tmp_path, capsys)
     assert artifacts.read_header(again)["trained_commit"] == "1" * 40
 
 
+def test_a_network_that_is_not_trained_is_not_taken_from_an_earlier_run(train, digits_data, tmp_path):
+    specification = {"members": ["a", "b"], "training": {}}
+    with pytest.raises(TrainingError, match="is not trained but made of what its entry names; leave --trained out"):
+        train_stage.run(
+            digits_data,
+            specification,
+            seed=0,
+            device="cpu",
+            checkpoint=checkpoint(tmp_path),
+            out=tmp_path / "joined.safetensors",
+            members={"a": tmp_path / "a", "b": tmp_path / "b"},
+            trained=tmp_path / "earlier.safetensors",
+        )
+
+
 @pytest.mark.parametrize("what", ["specification", "seed", "made_from"])
 def test_a_network_of_another_specification_seed_or_data_set_is_not_taken(train, digits_data, tmp_path, capsys, what):
     earlier = train("earlier", epochs=6)

@@ -122,7 +122,17 @@ def _attack(
     if why is not None and entry["target"] != "untargeted":
         raise ConfigError(f"{path}.target: {entry['method']} takes no target: {why}.")
     chosen, models = _scope(path, entry, datasets, attacked)
-    if entry["compared"] and entry["target"] == "untargeted" and not _copies(entry):
+    for dataset in entry["per_dataset"]:
+        require_known(dataset, datasets, f"{path}.per_dataset", "data set")
+    options = {}
+    for dataset in datasets:
+        below = entry["per_dataset"].get(dataset)
+        where = ("attacks", name, *(("per_dataset", dataset) if below else ("options",)))
+        given = {**entry["options"], **(below or {})}
+        options[dataset] = complete_options("attacks", entry["method"], given, where, "attack method")
+    # A control is compared with no other.
+    control = any("like" in of_dataset for of_dataset in options.values())
+    if entry["compared"] and entry["target"] == "untargeted" and not control:
         if images < values["images"]:
             raise ConfigError(
                 f"{path}.images: {images:,} of {values['images']:,} would take the other images out of every comparison; write "
@@ -132,14 +142,6 @@ def _attack(
             raise ConfigError(
                 f"{path}.metrics: the others would be ranked by these metrics alone; write compared: false, or leave metrics out."
             )
-    for dataset in entry["per_dataset"]:
-        require_known(dataset, datasets, f"{path}.per_dataset", "data set")
-    options = {}
-    for dataset in datasets:
-        below = entry["per_dataset"].get(dataset)
-        where = ("attacks", name, *(("per_dataset", dataset) if below else ("options",)))
-        given = {**entry["options"], **(below or {})}
-        options[dataset] = complete_options("attacks", entry["method"], given, where, "attack method")
     return PlannedAttack(
         name=name,
         method=entry["method"],
@@ -155,11 +157,6 @@ def _attack(
         skipped=tuple(entry["skip"]),
         images=images,
     )
-
-
-def _copies(entry: Mapping[str, Any]) -> bool:
-    """Return whether an ``entry`` copies the norms of another attack: a control, which is compared with no other."""
-    return "like" in entry["options"] or any("like" in options for options in entry["per_dataset"].values())
 
 
 def _measured(path: str, entry: Mapping[str, Any], metrics: Collection[str]) -> tuple[str, ...] | None:

@@ -3,7 +3,7 @@
 A metric's value is its mean over the common images (:data:`infoadv.report.rows.COMMON`) on which the row's own attack
 succeeds; cost and success are over all images; ``l2_median`` is over all images with failures at infinity. A control's metrics
 are over all common images, whatever its own success, and it has no ``l2_median``, since it does not fail. The last row of a
-target is the oracle over all L2 attacks. Budget-sweep attacks belong to the trade-off figure and are left out.
+target is the oracle over the compared L2 attacks. Budget-sweep attacks belong to the trade-off figure and are left out.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _note(rows: Rows) -> str:
     if any(attack.control for attack in rows.attacks):
         note += " Control: over all common images, whatever its own success."
     if any(attack.oracle for attack in rows.attacks):
-        note += " Oracle: on each image the success with the smallest L2 among the attacks that optimise L2; it is no attack."
+        note += " Oracle: on each image the success with the smallest L2 among the compared attacks that optimise L2; it is none."
     return note
 
 
