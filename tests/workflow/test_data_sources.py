@@ -62,10 +62,11 @@ def run(tree, *arguments, **variables):
 @pytest.fixture
 def pictures(tmp_path):
     """Write a folder of pictures and a configuration that names it."""
-    for part in ("train", "test"):
+    # The configuration attacks eight images, so there have to be as many to test with.
+    for part, count in (("train", 3), ("test", 4)):
         for name in ("a cat's", "dög {1}"):
             (tmp_path / "photos" / part / name).mkdir(parents=True)
-            for place in range(3):
+            for place in range(count):
                 pixels = np.random.default_rng(place).integers(0, 256, (20, 20, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(tmp_path / "photos" / part / name / f"{place}.png")
     return configured(tmp_path, {"source": "folder", "path": "photos", "size": 16})
