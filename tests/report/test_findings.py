@@ -172,11 +172,12 @@ d,m,metric,all,b,1.8,False,9,,1,1
 d,m,metric,strict,a,1.4,True,9,,1,1
 """
 VERDICTS = """\
-dataset,model,attack,rival,named,verdict
-d,m,ours,a,True,ahead
-d,m,ours,b,True,level
-d,m,ours,c,False,ahead
-d,m,ours,best,False,floor
+dataset,model,attack,rival,named,verdict,absent
+d,m,ours,a,True,ahead,
+d,m,ours,b,True,level,
+d,m,ours,c,False,ahead,
+d,m,ours,best,False,floor,
+d,other,ours,a,True,ahead,alma_l2 perc_al
 """
 
 
@@ -211,8 +212,15 @@ def test_where_noise_is_better_is_said_of_ranked_metrics(further):
 
 def test_outcomes_are_the_rivals_by_verdict(further):
     assert further.outcomes("ours", model="m")["ahead"] == ["a", "c"]
-    named = further.outcomes("ours", named=True)
+    named = further.outcomes("ours", named=True, model="m")
     assert named == {"ahead": ["a"], "behind": [], "level": ["b"], "not judged": [], "floor": []}
+
+
+def test_what_rule_7_names_and_did_not_run_is_told_for_one_network(further):
+    assert further.absent("ours", model="m") == []
+    assert further.absent("ours", model="other") == ["alma_l2", "perc_al"]
+    with pytest.raises(FindingsError, match="absent differs"):
+        further.absent("ours")
 
 
 @pytest.mark.parametrize(

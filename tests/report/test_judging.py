@@ -148,10 +148,10 @@ def test_tables_report_the_two_roles_apart(tmp_path: Path) -> None:
     assert ranking.groupby("role", sort=False).size().to_dict() == {"metric": 3, "judge": 3}
     assert ranking.set_index("role").loc["judge", [f"rank_{name}" for name in LEVELS]].notna().all(axis=None)
     for name in ("comparison", "quality", "ranking"):
-        assert "no attack was tuned on them" in (tmp_path / f"{name}.md").read_text()
+        assert "the tuning chose no setting by them" in (tmp_path / f"{name}.md").read_text()
         captions = [line for line in (tmp_path / f"{name}.tex").read_text().splitlines() if "caption" in line]
         # The judges have tables of their own, which say how they looked.
-        assert sum("no attack was tuned on them" in caption for caption in captions) == 1
+        assert sum("the tuning chose no setting by them" in caption for caption in captions) == 1
         assert len(captions) > 1
     heads = [line for line in (tmp_path / "quality.md").read_text().splitlines() if line.startswith("| Attack")]
     assert ["JOD" in head for head in heads] == [False, False, True]

@@ -41,7 +41,7 @@ TYPED = re.compile(
 _UNCORRECTED = re.compile(r"(?:.+_)?p(?:_(?!holm$)\w+)?")
 _FUNCTIONS = (
     *("value", "shared", "percent", "interval", "p_value", "span", "values", "standing", "near_best"),
-    *("aim", "sides", "outcomes"),
+    *("aim", "sides", "outcomes", "absent"),
 )
 
 
@@ -197,6 +197,14 @@ class Tables:
         found = self._rows(Path(folder, "verdicts").as_posix(), {"attack": attack} | rows)
         kinds = ("ahead", "behind", "level", "not judged", "floor")
         return {kind: found.loc[found["verdict"] == kind, "rival"].tolist() for kind in kinds}
+
+    def absent(self, attack: str, folder: str = "", /, **rows: Any) -> list[str]:
+        """Return the methods that rule 7 of the judges names and that are no rivals of ``attack`` on one network."""
+        table = Path(folder, "verdicts").as_posix()
+        cells = self._rows(table, {"attack": attack} | rows)["absent"].fillna("").unique()
+        if len(cells) > 1:
+            raise FindingsError(f"{_call(table, rows)}: absent differs, {_some(cells)}; choose one network.")
+        return str(cells[0]).split()
 
     def near_best(self, folder: str = "", /, **rows: Any) -> list[str]:
         """Return the attacks of one section of ``ranking`` that are not told apart from the best mean rank."""

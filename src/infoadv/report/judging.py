@@ -1,4 +1,4 @@
-"""Verdicts of the judges, metrics that no attack was tuned on: which of two attacks is less visible on a target network.
+"""Verdicts of the judges, metrics by which no setting was chosen: which of two attacks is less visible on a target network.
 
 The rules are those of docs/judges.md, which were written down before any table with these metrics. A verdict counts a judge
 as ahead, behind or level for an attack against a rival; the attack is less visible where enough of them are ahead.
@@ -106,7 +106,7 @@ def role(metric: str, settings: statistics.Settings) -> str:
 
 def note(judges: Sequence[Metric]) -> str:
     """Return what a caption has to say of ``judges``, with a space before it."""
-    return f" Judges: no attack was tuned on them. {conditions(judges)}".rstrip()
+    return f" Judges: the tuning chose no setting by them (docs/judges.md). {conditions(judges)}".rstrip()
 
 
 def conditions(judges: Sequence[Metric]) -> str:

@@ -18,7 +18,7 @@ import pandas as pd
 ALPHA = 0.05
 #: Permutations of a permutation test, without the identity.
 PERMUTATIONS = 4999
-#: The metrics that judge where the configuration says nothing: no attack was tuned on them.
+#: The metrics that judge where the configuration says nothing: no setting was chosen by them.
 JUDGES = ("jod", "flip", "mdsi", "fsim", "dss")
 #: An attack whose failures take images out of a comparison succeeds at least this often, in shares of the success of the most
 #: successful compared attack. One that fails more often would choose the images of all others.

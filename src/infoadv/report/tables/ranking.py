@@ -1,6 +1,6 @@
 """Mean rank of every attack over the perceptual metrics, for each target model and over all, with what is more than chance.
 
-The metrics that judge, to which no attack was tuned, rank the attacks apart. Variants leave out the saturated networks, or the
+The metrics that judge, by which no setting was chosen, rank the attacks apart. Variants leave out the saturated networks, or the
 metrics that an attack nearly optimises.
 """
 
