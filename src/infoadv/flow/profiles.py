@@ -24,6 +24,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from infoadv.flow.recording import class_evidence, last_layer, record
 from infoadv.information import spatial
+from infoadv.information.spatial import Ranked
 
 #: Images that go through the network together.
 _BATCH = 25
@@ -76,11 +77,32 @@ def matrices(
     shifts
         Toroidal shifts whose mean is taken off.
     """
-    estimate = spatial.ESTIMATORS[estimator]
-    (height, width), (rows, columns) = maps.shape[2:], evidence.shape[2:]
-    source = estimate(maps, adaptive_avg_pool2d(images, (height, width)), spatial.shifts(height, width, shifts))
-    target = estimate(adaptive_avg_pool2d(maps, (rows, columns)), evidence, spatial.shifts(rows, columns, shifts))
-    return source, target
+    layer = _Layer.of(maps, evidence)
+    return layer.matrices(Ranked(_pooled(images, maps)), Ranked(evidence), estimator, shifts)
+
+
+def _pooled(values: Tensor, like: Tensor) -> Tensor:
+    """Return values (N, C, H, W) average-pooled to the size of the maps of ``like``."""
+    height, width = like.shape[2:]
+    return adaptive_avg_pool2d(values, (height, width))
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """The maps of one layer, and the same average-pooled to the size of the evidence."""
+
+    maps: Ranked
+    pooled: Ranked
+
+    @classmethod
+    def of(cls, maps: Tensor, evidence: Tensor) -> _Layer:
+        return cls(Ranked(maps), Ranked(_pooled(maps, evidence)))
+
+    def matrices(self, inputs: Ranked, evidence: Ranked, estimator: str, shifts: int) -> tuple[Tensor, Tensor]:
+        """Return what :func:`matrices` does; ``inputs`` are average-pooled to the layer's size."""
+        estimate = spatial.ESTIMATORS[estimator]
+        source = estimate(self.maps, inputs, spatial.shifts(*self.maps.maps.shape[2:], shifts))
+        return source, estimate(self.pooled, evidence, spatial.shifts(*evidence.maps.shape[2:], shifts))
 
 
 def correlation(first: Tensor, second: Tensor) -> Tensor:
@@ -131,16 +153,20 @@ def profile(
     last = last_layer(model, images[:1], layers)
     for batch in images.split(_BATCH):
         maps, logits = record(model, batch, layers)
-        output = _evidence(model, batch, last, evidence)
+        output = Ranked(_evidence(model, batch, last, evidence))
         lifeless = torch.stack([spatial.dead(layer).float().mean(1) for layer in maps.values()], 1)
         pooled = tuple(layer.mean((2, 3)) for layer in maps.values())
-        for name in estimators:
-            rows = []
-            for layer in maps.values():
-                source, target = matrices(layer, batch, output, estimator=name, shifts=shifts)
+        rows: dict[str, list[Tensor]] = {name: [] for name in estimators}
+        inputs = {layer.shape[2:]: Ranked(_pooled(batch, layer)) for layer in maps.values()}
+        # Estimators inside: the ranks of a layer serve them all, and are gone with it.
+        for values in maps.values():
+            layer = _Layer.of(values, output.maps)
+            for name in estimators:
+                source, target = layer.matrices(inputs[values.shape[2:]], output, name, shifts)
                 inward, outward = source.mean(2), target.mean(2)
-                rows.append(torch.stack([inward.mean(1), outward.mean(1), correlation(inward, outward)]))
-            iip, oip, ioc = torch.stack(rows, 2)
+                rows[name].append(torch.stack([inward.mean(1), outward.mean(1), correlation(inward, outward)]))
+        for name in estimators:
+            iip, oip, ioc = torch.stack(rows[name], 2)
             parts[name].append(Profiles(tuple(maps), iip, oip, ioc, lifeless, pooled, logits))
     return {name: _joined(several) for name, several in parts.items()}
 

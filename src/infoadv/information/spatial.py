@@ -11,8 +11,9 @@ one of the two around the torus, by a quarter of its side or more, which keep bo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Hashable, Sequence
+from functools import cache, cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -69,6 +70,33 @@ def dead(maps: Tensor) -> Tensor:
     return maps.amax((2, 3)) == maps.amin((2, 3))
 
 
+_Found = TypeVar("_Found")
+
+
+class Ranked:
+    """Maps (N, C, H, W) with what the estimators find of them alone: looked for once, however often they are one of a pair."""
+
+    def __init__(self, maps: Tensor) -> None:
+        self.maps = maps
+        self._found: dict[Hashable, Any] = {}
+
+    @classmethod
+    def of(cls, maps: Tensor | Ranked) -> Ranked:
+        return cls(maps) if isinstance(maps, Tensor) else maps
+
+    @cached_property
+    def ranks(self) -> Tensor:
+        """The ranks (N, C, H * W) of the positions of each map."""
+        return mean_ranks(self.maps.flatten(2))
+
+    def once(self, key: Hashable, find: Callable[[], _Found]) -> _Found:
+        """Return what ``find`` returned when it was first asked for under this ``key``."""
+        if key not in self._found:
+            self._found[key] = find()
+        found: _Found = self._found[key]
+        return found
+
+
 def _shifted(maps: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
     """Return maps (N, J, H, W) as they are and after each shift, (N, J, 1 + S, H * W)."""
     every = [maps, *(maps.roll(offset, dims=(2, 3)) for offset in offsets)]
@@ -80,10 +108,11 @@ def _corrected(bits: Tensor) -> Tensor:
     return bits[..., 0] - bits[..., 1:].mean(-1)
 
 
-def _scores(maps: Tensor) -> Tensor:
+def _scores(ranked: Ranked) -> Tensor:
     """Return the normal scores of maps (N, C, H, W), standardised over the positions; 0 for dead maps."""
+    maps = ranked.maps
     positions = maps.shape[2] * maps.shape[3]
-    uniform = mean_ranks(maps.flatten(2)) / (positions + 1)
+    uniform = ranked.ranks / (positions + 1)
     scores = torch.special.ndtri(uniform)
     scores = scores - scores.mean(-1, keepdim=True)
     norm = scores.norm(dim=-1, keepdim=True)
@@ -91,7 +120,7 @@ def _scores(maps: Tensor) -> Tensor:
     return scores.view_as(maps)
 
 
-def copula(first: Tensor, second: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
+def copula(first: Tensor | Ranked, second: Tensor | Ranked, offsets: Sequence[tuple[int, int]]) -> Tensor:
     """Return the mutual information of every pair of maps under a Gaussian copula, (N, I, J) float32 in bits.
 
     Normal scores u = Phi^-1(rank / (P + 1)), r their correlation, -1/2 log2(1 - r^2), less its mean over ``offsets``.
@@ -101,43 +130,52 @@ def copula(first: Tensor, second: Tensor, offsets: Sequence[tuple[int, int]]) ->
     Parameters
     ----------
     first, second
-        (N, I, H, W) and (N, J, H, W), any units; dead maps give 0.
+        (N, I, H, W) and (N, J, H, W), any units; dead maps give 0. :class:`Ranked` where they are in several pairs.
     offsets
         Shifts of ``second``, from :func:`shifts`.
     """
-    scores = _shifted(_scores(second), offsets)
-    correlation = torch.einsum("nip,njsp->nijs", _scores(first).flatten(2), scores)
+    one, other = Ranked.of(first), Ranked.of(second)
+    scores = other.once(("copula", tuple(offsets)), lambda: _shifted(_scores(other), offsets))
+    correlation = torch.einsum("nip,njsp->nijs", _scores(one).flatten(2), scores)
     positions = scores.shape[-1]
     correlation = correlation * (1 + (1 - correlation.square()) / (2 * (positions - 4)))
     return _corrected(-0.5 * torch.log2(1 - correlation.square().clamp_max(_LARGEST_SQUARE)))
 
 
-def _one_hot(maps: Tensor) -> Tensor:
+def _one_hot(ranked: Ranked) -> Tensor:
     """Return maps (N, C, H, W) as membership of five bins of equal counts, (N, C, 5, H, W) float32."""
+    maps = ranked.maps
     positions = maps.shape[2] * maps.shape[3]
-    bins = (mean_ranks(maps.flatten(2)) - 0.5).mul_(_BINS / positions).floor_().clamp_(max=_BINS - 1)
+    bins = (ranked.ranks - 0.5).mul_(_BINS / positions).floor_().clamp_(max=_BINS - 1)
     hot = bins[:, :, None] == torch.arange(_BINS, device=maps.device)[:, None]
     return hot.float().view(*maps.shape[:2], _BINS, *maps.shape[2:])
 
 
-def quantile(first: Tensor, second: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
+def _binned(second: Ranked, offsets: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+    """Return the shares (N, J, 5) of the bins of the second maps of pairs, and their bins after each shift."""
+    right = _one_hot(second)
+    return right.mean((3, 4)), _shifted(right.flatten(1, 2), offsets)
+
+
+def quantile(first: Tensor | Ranked, second: Tensor | Ranked, offsets: Sequence[tuple[int, int]]) -> Tensor:
     """Return the mutual information of every pair of maps from five quantile bins each, (N, I, J) float32 in bits.
 
     Parameters as for :func:`copula`. It sees any dependence, but reads low, because five bins lose information, and the
     more so the fewer the positions are: a Gaussian dependence of 0.32 bit reads 0.25, at 4 x 4 positions 0.10.
     """
-    positions = first.shape[2] * first.shape[3]
-    left, right = _one_hot(first), _one_hot(second)
-    share_left, share_right = left.mean((3, 4)), right.mean((3, 4))
-    moved = _shifted(right.flatten(1, 2), offsets)
+    one, other = Ranked.of(first), Ranked.of(second)
+    positions = one.maps.shape[2] * one.maps.shape[3]
+    left = _one_hot(one)
+    share_left = left.mean((3, 4))
+    share_right, moved = other.once(("quantile", tuple(offsets)), lambda: _binned(other, offsets))
     # Shares are counts over the positions, so their -s log s are as many numbers as there are counts.
-    terms = torch.special.entr(torch.arange(positions + 1, device=first.device) / positions) / math.log(2)
+    terms = torch.special.entr(torch.arange(positions + 1, device=left.device) / positions) / math.log(2)
     # The joint counts of many pairs would take gigabytes: some maps of ``first`` at a time.
     parts = []
     for some in left.flatten(3).split(_MAPS, dim=1):
         counts = torch.bmm(some.flatten(1, 2), moved.flatten(1, 2).mT).int()
         joint = terms.index_select(0, counts.flatten()).view_as(counts).unflatten(1, (some.shape[1], _BINS)).sum(2)
-        parts.append(joint.unflatten(2, (second.shape[1], _BINS, 1 + len(offsets))).sum(3))
+        parts.append(joint.unflatten(2, (other.maps.shape[1], _BINS, 1 + len(offsets))).sum(3))
     # I = H(first) + H(second) - H(joint), with 0 log 0 = 0.
     entropies = _entropy(share_left)[:, :, None, None] + _entropy(share_right)[:, None, :, None]
     return _corrected(entropies - torch.cat(parts, 1))
