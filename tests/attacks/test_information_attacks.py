@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -352,3 +354,113 @@ def test_momentum_smooths_the_zigzag_across_a_boundary_with_an_edge():
     }
     plain, smooth = ((result.adversarial - images).flatten(1).norm(dim=1) for result in size.values())
     assert (smooth < 0.98 * plain).all()
+
+
+_SCHEDULE = [("first_step", 0.5), ("norm_change", 0.3), ("momentum", 0.6)]
+_PENALTY = [("alpha", 5.0), ("initial_c", 5.0), ("optimizer", "sgd"), ("learning_rate", 0.1)]
+#: Options of the information attacks, each with a value that is not the one of the short run beside it.
+OTHER_VALUES = {
+    "masking": [("noise", 0.3), ("exponent", 0.5), *_SCHEDULE],
+    "weighted_l2": [
+        ("floor", 0.5),
+        *(("weights", name) for name in ("sigma_map", "just_noticeable_difference", "noise_visibility")),
+        *_SCHEDULE,
+    ],
+    "observer": [
+        *(("luminance_noise", 0.3), ("chrominance_noise", 0.6), ("sensitivity", 1.0), ("pixels_per_degree", 60.0)),
+        *_SCHEDULE,
+    ],
+    "masking binary": [("colour", "opponent"), *_PENALTY],
+    "mine": [
+        *(("batch", "conv"), ("sampling", "matrix"), ("dimension", 2), ("samples", 32), ("redraw", False)),
+        *(("standardize", "none"), ("gain", "free"), ("hidden", 8), ("critic_start", "glorot"), ("critic_steps", 2)),
+        *(("critic_learning_rate", 0.1), ("bound", "nwj"), ("bound", "infonce"), ("marginal", "offdiagonal")),
+        *(("marginal", "permutation"), ("clip", 0.1), ("moving_average", 1.0), *_PENALTY),
+    ],
+}
+SHORT = {
+    "masking binary": {"search": "binary", "steps": 6, "search_steps": 2},
+    "mine": {"search": "primal_dual", "steps": 8, "samples": 64, "hidden": 16},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"), [(name, *other) for name, others in OTHER_VALUES.items() for other in others]
+)
+def test_no_option_is_lost_on_its_way(name, option, value):
+    model, images, labels = conv_problem(2, channels=3)
+    given = {"estimator": name.partition(" ")[0], "quantize": False} | SHORT.get(name, {"steps": 12})
+    plain, other = (run(model, images, labels, **options) for options in (given, given | {option: value}))
+    assert not torch.equal(plain.trace["margin"], other.trace["margin"])
+
+
+def two_classes(margin, black=None):
+    """A linear model of two classes and one gray image at this margin, whose gradient is 1 or -1 in each of 64 values."""
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)).requires_grad_(False)
+    slope = torch.ones(64) if black is None else torch.where(black, -1.0, 1.0)
+    images = torch.full((1, 1, 8, 8), 0.5)
+    if black is not None:
+        images = torch.where(black.view(1, 1, 8, 8), 0.0, images)
+    model[1].weight.data = torch.stack([torch.zeros(64), slope])
+    model[1].bias.data = torch.tensor([0.0, margin - float(images.flatten() @ slope)])
+    return model, images, torch.zeros(1, dtype=torch.int64)
+
+
+#: Without information in the loss, a step of plain descent moves the margin of ``two_classes`` by 64 times rate and c.
+PLAIN = {"estimator": "projection", "optimizer": "sgd", "alpha": 0.0, "steps": 10, "quantize": False}
+
+
+def test_c_rises_tenfold_until_a_success_and_is_bisected_then():
+    rate = 0.004
+    more = {"search": "binary", "initial_c": 1.0, "learning_rate": rate, "search_steps": 6}
+    margins = run(*two_classes(-5.0), **PLAIN, **more).trace["margin"][0].double()
+    first = (margins[1::10] - margins[0::10]) / (64 * rate)
+    # Nine steps reach the boundary from c = 2.17 on.
+    assert first.tolist() == pytest.approx([1, 10, 5.5, 3.25, 2.125, 2.6875], rel=1e-3)
+
+
+def test_the_primal_dual_rule_is_the_published_one():
+    rate, c = 1e-3, 0.5
+    more = {"search": "primal_dual", "initial_c": c, "learning_rate": rate}
+    margins = run(*two_classes(-5.0), **PLAIN, **more).trace["margin"][0].double().tolist()
+    for step in range(9):
+        assert margins[step + 1] - margins[step] == pytest.approx(64 * rate * c, rel=1e-3)
+        c = (1 - 0.1 / (step + 1) ** 0.25) * c - 0.1 * margins[step]
+
+
+@pytest.mark.parametrize("norm_change", [0.1, 0.3])
+def test_the_norm_changes_by_shares_that_fall_to_a_hundredth(norm_change):
+    # The direction is always the same, so the margin tells the norm; the gradient of the margin is 8 long.
+    more = {"steps": 50, "norm_change": norm_change, "quantize": False}
+    margins = run(*two_classes(-4.0), estimator="projection", **more).trace["margin"][0].double()
+    norms = ((margins - margins[0]) / 8).tolist()
+    assert norms[1] == pytest.approx(0.5, rel=1e-4)
+    for step in range(1, 49):
+        share = norm_change * (0.01 / norm_change) ** (step / 50)
+        expected = 1 - share if margins[step] > 0 else 1 + share
+        assert norms[step + 1] / norms[step] == pytest.approx(expected, rel=1e-4)
+
+
+def test_pixels_at_the_edge_of_their_range_take_nothing_from_the_others():
+    # 48 of 64 pixels are black, and the way to the boundary would make them darker.
+    problem = two_classes(-4.0, black=torch.arange(64) % 4 > 0)
+    result = run(*problem, estimator="projection", steps=2, quantize=False)
+    assert (result.adversarial - problem[1]).norm().item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_the_recipes_start_in_glorots_range_and_pixels_that_leave_the_box_stay_at_its_edge():
+    images, labels = torch.full((2, 3, 8, 4), 0.1), torch.zeros(2, dtype=torch.int64)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(96, 2)).requires_grad_(False)
+    model[1].weight.data = torch.stack([torch.zeros(96), torch.ones(96)])
+    model[1].bias.data = torch.tensor([0.0, -100.0])
+    options = {"estimator": "uae_projection", "sampling": "pairs", "dimension": 2, "samples": 8, "hidden": (4,)}
+    options |= {"alpha": 0.0, "initial_c": 1.0}
+    first, last = (run(model, images, labels, steps=steps, **options).adversarial for steps in (1, 4))
+    limit = math.sqrt(6 / (8 * 4 + 3 * 8))
+    assert 0.9 * limit < (first - images).max() <= limit + 1e-6
+    gone = first == 0
+    assert gone.any()
+    assert (last[gone] == 0).all()
+    assert (last[~gone] > first[~gone]).all()
+    near = run(model, images, labels, steps=1, start="near", **options).adversarial
+    assert (near - images).abs().max() < 0.01
