@@ -10,8 +10,9 @@ import torch
 import yaml
 
 from helpers import ROOT
-from infoadv import data, models
+from infoadv import artifacts, cli, data, models
 from infoadv.config import Config, ConfigError, outside
+from infoadv.execution import device
 from infoadv.numerics.pixels import to_images
 from infoadv.stages import attack
 
@@ -75,3 +76,17 @@ def test_images_are_taken_in_the_seeded_order_from_a_place_on(digits_data, train
         assert attack.select(model, dataset, 20, 3, CPU, "small", first).tolist() == expected
     with pytest.raises(attack.AttackError, match=f"test images from place {len(order) - 5} on"):
         attack.select(model, dataset, 20, 3, CPU, "small", len(order) - 5)
+
+
+@pytest.mark.parametrize("first", [0, 17])
+def test_the_command_attacks_the_images_from_a_place_on(digits_data, trained_model, tmp_path, monkeypatch, first):
+    monkeypatch.setattr(device, "prepare_environment", lambda threads: None)
+    monkeypatch.setattr(device, "configure", lambda threads: None)
+    out = tmp_path / "attack.safetensors"
+    spec = '{"name": "fgsm", "method": "fgsm", "options": {"epsilon": 0.1}}'
+    given = ["--data", digits_data, "--model", trained_model, "--spec", spec, "--images", 4, "--chunk", 4, "--seed", 3]
+    assert cli.main(["attack", *map(str, [*given, "--first-image", first, "--out", out])]) == 0
+    arrays, header = artifacts.load_tensors(out, "attack")
+    dataset, model = data.load(digits_data)[0], models.load(trained_model)[0]
+    assert arrays["index"].tolist() == attack.select(model, dataset, 4, 3, CPU, "small", first).tolist()
+    assert header["first_image"] == first

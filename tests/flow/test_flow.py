@@ -11,7 +11,7 @@ from torch import nn
 
 from helpers import toys
 from infoadv import artifacts, data, models
-from infoadv.flow import conditions
+from infoadv.flow import conditions, measuring
 from infoadv.flow.probes import LinearProbes
 from infoadv.flow.profiles import correlation, matrices, profile
 from infoadv.flow.recording import FlowError, class_evidence, record
@@ -508,3 +508,20 @@ def test_estimators_are_those_of_the_schema():
 
     declared = structure_schema()["properties"]["flow"]["properties"]["estimators"]
     assert set(declared["items"]["enum"]) == set(spatial.ESTIMATORS)
+
+
+def test_the_probes_are_fitted_on_images_that_nobody_attacks(study, digits_data, monkeypatch):
+    dataset, _ = data.load(digits_data)
+    model, _ = models.load(study / "digits" / "first.safetensors")
+    taken = []
+
+    def flat(self, pixels):
+        taken.append(pixels)
+        return [pixels.reshape(len(pixels), -1)]
+
+    monkeypatch.setattr(measuring.Network, "_features", flat)
+    attacked = np.arange(0, len(dataset.x_test), 2)
+    measuring.Network(model, dataset, attacked, SPECIFICATION, 0, torch.device("cpu"))
+    (pixels,) = taken
+    assert len(pixels) == len(dataset.x_test) - len(attacked)
+    assert not {one.tobytes() for one in dataset.x_test[attacked]} & {one.tobytes() for one in pixels}

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+from infoadv.attacks.critics import Critic, MineInformation
 from infoadv.information.bounds import donsker_varadhan
 from infoadv.information.critic_networks import Critics
 from infoadv.information.masking import (
@@ -18,7 +19,7 @@ from infoadv.information.masking import (
     masking_weights,
     perturbation_information,
 )
-from infoadv.information.mine import draw_normals, draw_pairs, marginal_scores, measure, project_pairs
+from infoadv.information.mine import Mine, draw_normals, draw_pairs, marginal_scores, measure, project_pairs
 from infoadv.information.projection import projection_information
 from infoadv.stages.calibrate import images_at
 
@@ -186,3 +187,48 @@ def test_local_statistics_equal_brute_force(images):
     assert local_mean(clean, window)[1, 2, row, column].item() == pytest.approx(mean.item())
     variance = (kernel * (patch - mean) ** 2).sum()
     assert local_variance(clean, window)[1, 2, row, column].item() == pytest.approx(variance.item())
+
+
+def test_the_critic_climbs_with_a_moving_average_of_the_marginal():
+    critics, average = Critics(2, 1, 1, [5], torch.Generator().manual_seed(0)).double(), None
+    mine = Mine(critics, learning_rate=0.01, marginal="derangement", clip=None, moving_average=0.25)
+    for step in range(3):
+        u, v = torch.randn(2, 2, 16, 1, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+        bound, ascended = mine.objective(u, v, 1)
+        left, right = critics.branches(u, v)
+        joint, apart = critics.score(left, right), marginal_scores(critics, left, right, "derangement", 1)
+        now = apart.exp().mean(1).detach()
+        average = now if average is None else 0.75 * average + 0.25 * now
+        expected = joint.mean(1) - apart.exp().mean(1) / average
+        found, wanted = (torch.autograd.grad(x.sum(), mine.optimizer.parameters) for x in (ascended, expected))
+        assert all(torch.allclose(one, other) for one, other in zip(found, wanted, strict=True))
+        assert torch.allclose(bound, donsker_varadhan(joint, apart))
+
+
+@pytest.mark.parametrize("ranking", ["fixed", "step"])
+def test_iterates_are_ranked_on_pairs_that_stay_or_by_the_estimate_of_the_step(ranking):
+    draws = torch.Generator().manual_seed(0)
+    clean = torch.rand(3, 1, 6, 6, generator=draws)
+    near, far = (clean + size * torch.randn(clean.shape, generator=draws) for size in (0.01, 0.3))
+    options = {"sampling": "pairs", "samples": 32, "hidden": (8,), "critic_learning_rate": 0.01}
+    critic = Critic(batch="projection", standardize="norm", marginal="derangement", ranking=ranking, **options)
+    information = MineInformation(torch.nn.Identity(), clean, 0, 0, critic)
+    last = information(near).detach()
+    judged = information.judged(near), information.judged(far)
+    if ranking == "step":
+        assert all(torch.equal(one, last) for one in judged)
+        return
+    assert not torch.equal(*judged)
+    # New pairs, and no training.
+    information(far)
+    assert torch.equal(information.judged(near), judged[0])
+
+
+def test_a_permutation_takes_every_sample_once():
+    critics = Critics(1, 1, 1, [64], torch.Generator().manual_seed(0))
+    left, right = critics.branches(*torch.randn(2, 1, 6, 1, generator=torch.Generator().manual_seed(1)))
+    every = critics.score_all(left, right)[0]
+    found = marginal_scores(critics, left, right, "permutation", 3)[0]
+    partners = (every - found[:, None]).abs().argmin(1)
+    assert sorted(partners.tolist()) == list(range(6)) != partners.tolist()
+    assert torch.allclose(every[torch.arange(6), partners], found, atol=1e-6)

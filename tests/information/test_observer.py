@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.fft import dctn
 
-from infoadv.information.masking import OPPONENT, masking_weights, perturbation_information
+from infoadv.information.masking import OPPONENT, masking_weights, perturbation_information, to_opponent
 from infoadv.information.observer import FrontEnd, Observer, cosine_transform, luminance_sensitivity
 
 
@@ -75,3 +75,13 @@ def test_the_sensitivity_peaks_at_four_cycles_per_degree():
     assert 0 < values[0] < values[1]
     transform = cosine_transform(5)
     torch.testing.assert_close(transform @ transform.T, torch.eye(5, dtype=torch.float64))
+
+
+def test_the_axes_are_luma_and_the_red_and_blue_difference():
+    luma = torch.tensor([0.299, 0.587, 0.114])
+    rows = torch.stack([luma, torch.eye(3)[0] - luma, torch.eye(3)[2] - luma])
+    assert torch.allclose(OPPONENT, rows / rows.norm(dim=1, keepdim=True), atol=1e-5)
+    clean = torch.rand(2, 3, 8, 9, generator=torch.Generator().manual_seed(0))
+    perturbed = clean + 0.1 * draws(clean, 1)
+    seen = perturbation_information(to_opponent(clean), to_opponent(perturbed), 0.1)
+    assert torch.allclose(perturbation_information(clean, perturbed, 0.1, "opponent"), seen)

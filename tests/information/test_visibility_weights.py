@@ -93,3 +93,12 @@ def test_a_floor_bounds_the_weights(images, name):
     largest = {floor: visibility_weights.visibility_weights(name, images, floor).max().item() for floor in (0.1, 0.01)}
     power = 2 if name == "inverse_deviation" else 1
     assert largest == pytest.approx({0.1: 10.0**power, 0.01: 100.0**power})
+
+
+def test_the_operators_are_turns_of_each_other_and_see_no_flat_region():
+    operators = visibility_weights._GRADIENTS
+    assert torch.equal(operators[0].T, operators[3])
+    assert torch.equal(operators[1].flip(1), operators[2])
+    assert operators.sum((1, 2)).eq(0).all()
+    assert operators.clamp_min(0).sum((1, 2)).eq(1).all()
+    assert visibility_weights._BACKGROUND.sum() == 1

@@ -10,12 +10,14 @@ import types
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import correlate
 from torch import nn
 
 from infoadv import InfoadvError, metrics
 from infoadv.metrics import MetricContext
 from infoadv.registry import plugins
 from infoadv.report.columns import SYMBOL
+from infoadv.stages.calibrate import images_at
 
 SHAPES = {"gray": (1, 28, 28), "colour": (3, 32, 32), "odd": (1, 17, 23), "odd colour": (3, 21, 19)}
 #: Metrics of this part, with the value of identical images.
@@ -190,7 +192,7 @@ def test_identical_images(name, shape):
     np.testing.assert_allclose(value(name, clean, clean.clone()), expected, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", IDENTICAL)
+@pytest.mark.parametrize("name", [*IDENTICAL, "mi_projection", "perturbation_information"])
 def test_a_value_does_not_depend_on_the_batch(name):
     clean, adversarial = pair((3, 32, 32), 5)
     together = value(name, clean, adversarial)
@@ -205,6 +207,37 @@ def test_smallest_size(name, smallest):
     if name in ("ssim", "haarpsi"):
         with pytest.raises(InfoadvError, match=rf"{name}: .*at least {smallest} x {smallest}"):
             value(name, *pair((1, 40, smallest - 1)))
+
+
+# ---------------------------------------------------------------------------------------------------------- information
+
+
+def test_mi_projection_is_that_of_a_bivariate_normal(images):
+    clean, adversarial = (part.double().flatten(1).numpy() for part in images)
+    rho = (clean * adversarial).sum(1) / (np.linalg.norm(clean, axis=1) * np.linalg.norm(adversarial, axis=1))
+    np.testing.assert_allclose(value("mi_projection", *images), -0.5 * np.log(1 - rho**2), rtol=1e-9)
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.2])
+def test_perturbation_information_window_by_window(images, noise):
+    window = np.exp(-(np.arange(-3, 4) ** 2) / (2 * 1.5**2))
+    window = np.outer(window, window) / window.sum() ** 2
+
+    def local(maps):
+        return np.stack([[correlate(channel, window, mode="mirror") for channel in image] for image in maps])
+
+    clean, adversarial = (part.double().numpy() for part in images)
+    energy, texture = local((adversarial - clean) ** 2), local(clean**2) - local(clean) ** 2
+    expected = 0.5 * np.log1p(energy / (texture + noise**2)).sum((1, 2, 3))
+    found = value("perturbation_information", *images, noise=noise)
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+def test_mi_mine_is_the_mean_of_its_critics_near_the_closed_form():
+    clean, adversarial = images_at([0.5, 0.87])
+    both, one = (value("mi_mine", clean, adversarial, seeds=seeds) for seeds in (2, 1))
+    np.testing.assert_allclose(both, -0.5 * np.log(1 - np.array([0.5, 0.87]) ** 2), rtol=0.2)
+    assert (both != one).all()
 
 
 # ---------------------------------------------------------------------------------------------------------------- LPIPS

@@ -204,3 +204,33 @@ def test_the_rules_on_paper_have_the_thresholds_of_the_code() -> None:
     assert f"at most {judging.PASSES} forward and {judging.PASSES} backward passes" in text
     assert judging.SHARE == 3 / 4
     assert "at least three of FLIP, MDSI, FSIM and DSS" in text
+
+
+def test_a_lead_needs_ranks_and_a_mean_that_agree(tmp_path: Path) -> None:
+    # Nine of ten images are better, and the rest so much worse that the mean is on the other side.
+    mixed = np.where(np.arange(IMAGES) < 180, 1.0, -100.0)
+    values = {name: level + lead * mixed for name, (level, lead) in LEVELS.items()}
+    assert verdict(tmp_path, {}, ours=values) == "level"
+
+
+@pytest.mark.parametrize(("ssim", "expected"), [(0.9455, "behind"), (0.9445, "level")])
+def test_the_rival_may_lose_no_more_ssim_either(tmp_path: Path, ssim: float, expected: str) -> None:
+    assert verdict(tmp_path, dict.fromkeys(LEVELS, -1.0), ssim=np.full(IMAGES, ssim)) == expected
+
+
+def test_backward_passes_count_like_forward_ones(tmp_path: Path) -> None:
+    assert verdict(tmp_path, ALL, ours={"backwards": 101}) == "not judged"
+
+
+def test_without_the_plain_l2_attack_jod_has_to_be_ahead(tmp_path: Path) -> None:
+    same = np.full(IMAGES, 9.9)
+    paths = [artefact(tmp_path, "ours", 1, ALL, jod=same), artefact(tmp_path, "cw", 2, {}, jod=same)]
+    loaded = rows.load(paths, specification("ours", "cw"))
+    assert judging.verdicts(loaded, TARGET, "ours", ["cw"], SETTINGS)[0].overall == "level"
+
+
+def test_jod_alone_gives_no_verdict(tmp_path: Path) -> None:
+    paths = [artefact(tmp_path, "ours", 1, ALL), artefact(tmp_path, "ddn", 2, {})]
+    loaded = rows.load(paths, specification("ours", "ddn"))
+    alone = statistics.Settings(resamples=100, judges=("jod",))
+    assert judging.verdicts(loaded, TARGET, "ours", ["ddn"], alone)[0].overall == "not judged"

@@ -162,3 +162,21 @@ def test_figure_joins_what_nothing_beats(tmp_path: Path) -> None:
     assert (numbers["low"] <= numbers["mean_rank"]).all()
     assert (numbers["mean_rank"] <= numbers["high"]).all()
     assert (tmp_path / "pareto.pdf").read_bytes().startswith(b"%PDF")
+
+
+def of_ranks(ranks: np.ndarray, networks: np.ndarray, images: np.ndarray) -> ranking.Ranking:
+    n, k = ranks.shape
+    return ranking.Ranking([], [], ranks, np.zeros((n, k, 0)), np.zeros((k, 0)), networks, images)
+
+
+@pytest.mark.parametrize(("count", "near"), [(30, [True, False, False]), (4, [True, True, False])])
+def test_on_one_network_the_critical_difference_says_what_is_near_the_best(count: int, near: list[bool]) -> None:
+    # It is 0.61 for 30 images and 1.66 for four.
+    found = of_ranks(np.tile([1.0, 2.0, 3.0], (count, 1)), np.zeros(count, dtype=int), np.arange(count))
+    assert found.near_best(statistics.Settings(resamples=200)).tolist() == near
+
+
+def test_over_networks_what_is_better_on_some_of_them_is_near_the_best() -> None:
+    of_networks = np.array([[1, 3, 2]] * 3 + [[2, 3, 1]] * 2, dtype=float)
+    found = of_ranks(np.repeat(of_networks, 40, axis=0), np.repeat(np.arange(5), 40), np.tile(np.arange(40), 5))
+    assert found.near_best(statistics.Settings(resamples=200)).tolist() == [True, False, True]

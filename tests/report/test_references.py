@@ -279,3 +279,29 @@ def test_ranks_of_training_seeds_are_among_the_attacks_on_all_of_them(tmp_path: 
     # No test compares ranks.
     assert frame.loc[("b", "mean_rank"), ["better_on", "worse_on"]].isna().all()
     assert frame.loc[("b", "ssim"), "better_on"] == 2
+
+
+def test_a_family_is_the_tests_of_one_role_against_one_reference(tmp_path: Path) -> None:
+    draws, l2 = np.random.default_rng(0), {"optimises": ["l2"]}
+    paths = [
+        artefact(
+            tmp_path,
+            name,
+            l2=1 + 0.1 * draws.standard_normal(30),
+            ssim=0.9 + 0.01 * draws.standard_normal(30),
+            jod=9 + 0.1 * draws.standard_normal(30) + 0.2 * place,
+        )
+        for place, name in enumerate(("cw", "ddn", "ours", "noise"))
+    ]
+    spec = specification(cw=l2, ddn=l2, ours={}, noise={"control": True})
+    found = pairs.tested(oracle.added(rows.load(paths, spec)), statistics.Settings.of(spec))
+    assert found["reference"].nunique() == 4
+    for _, family in found.groupby(["reference", "role"]):
+        np.testing.assert_allclose(family["p_holm"], statistics.holm(family["p_wilcoxon"].to_numpy()))
+
+
+def test_a_winner_needs_a_test_and_a_mean_that_agrees_with_the_ranks() -> None:
+    assert pairs.winner(-9.1, 0.6, 1e-9, "higher") == "no difference"
+    assert pairs.winner(1.0, 0.6, 0.05, "higher") == "no difference"
+    assert pairs.winner(1.0, 0.6, 0.04, "higher") == "attack"
+    assert pairs.winner(1.0, 0.6, 0.04, "lower") == "reference"

@@ -60,3 +60,22 @@ def test_the_smallest_mean_rank_of_those_that_succeed_wins(inputs: list[str], tm
     # A judge is neither asked nor shown.
     assert "mdsi" not in frame.columns
     assert "**step 2, c 1**" in (tmp_path / "out" / "tuning.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "winner"),
+    [((2.0, 1.0, 0.5), "step 2, c 1"), ((1.0, 1.0, 0.5), "step 1, c 1")],
+    ids=["one miss", "equals"],
+)
+def test_one_miss_in_a_hundred_is_allowed_and_of_equals_the_configured_one_wins(
+    sizes: tuple[float, ...], winner: str, tmp_path: Path
+) -> None:
+    names = ("a", "a-step-2-c-1", "a-step-3-c-1")
+    paths = [
+        metrics(tmp_path, name, l2=np.full(100, size), success=np.arange(100) >= missed)
+        for missed, (name, size) in enumerate(zip(names, sizes, strict=True))
+    ]
+    tables.write("tuning", paths, specification(), tmp_path / "out")
+    frame = pd.read_csv(tmp_path / "out" / "tuning.csv").set_index("setting")
+    assert np.isnan(frame.loc["step 3, c 1", "mean_rank"])
+    assert frame.index[frame["winner"]].tolist() == [winner]

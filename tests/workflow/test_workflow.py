@@ -222,3 +222,9 @@ def test_make_report_after_make_all_writes_the_report_and_computes_nothing(repor
     assert len(page) > 100_000
     # What docutils writes into a page where a caption is no reStructuredText.
     assert "system-message" not in page
+
+
+def test_a_job_is_told_from_which_place_on_its_images_are(tree):
+    target = "results/attacks/digits/standard/ddn.safetensors"
+    shown = succeed(tree, target, "--force", "--dry-run", "--printshellcmds", "--config", "first_image=3")
+    assert "--first-image 3 " in shown
