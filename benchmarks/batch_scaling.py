@@ -7,12 +7,10 @@ import argparse
 import torch
 from common import random_images, random_target, seconds, set_up
 
-from infoadv.attacks import information
+from infoadv.attacks.information import masking
+from infoadv.attacks.mine_attacks import mine
 
-ATTACKS = {
-    "masking": {},
-    "mine": {"search": "primal_dual"},
-}
+ATTACKS = {"masking": (masking, {}), "mine": (mine, {"search": "primal_dual"})}
 
 
 def main() -> None:
@@ -29,8 +27,7 @@ def main() -> None:
     indices = torch.arange(len(images))
 
     print("milliseconds per image and step, and relative to the smallest batch")
-    for name, options in ATTACKS.items():
-        function = getattr(information, name)
+    for name, (function, options) in ATTACKS.items():
 
         def attack(size: int, function=function, options=options) -> None:
             function(

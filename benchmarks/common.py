@@ -10,7 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from infoadv import models
+from infoadv import data, models
+from infoadv.numerics.pixels import to_images
+from infoadv.stages.attack import select
 
 
 def set_up() -> str:
@@ -18,6 +20,17 @@ def set_up() -> str:
     threads = int(os.environ.get("OMP_NUM_THREADS", "2"))
     torch.set_num_threads(threads)
     return f"torch {torch.__version__.split('+')[0]}, CPU, {threads} threads"
+
+
+def trained_target(
+    data_path: str, model_path: str, count: int
+) -> tuple[data.Dataset, nn.Module, Tensor, Tensor, Tensor]:
+    """Return data set and network of two artefacts, with images that it gets right, their labels and their places."""
+    dataset, _ = data.load(data_path)
+    model, _ = models.load(model_path)
+    indices = select(model, dataset, count, 0, torch.device("cpu"), model_path)
+    labels = torch.from_numpy(dataset.y_test[indices])
+    return dataset, model, to_images(dataset.x_test[indices], "cpu"), labels, torch.from_numpy(indices)
 
 
 def random_target(architecture: str, options: dict, shape: tuple[int, int, int]) -> nn.Module:

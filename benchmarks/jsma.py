@@ -6,10 +6,8 @@ import argparse
 
 import numpy as np
 import torch
-from common import seconds, set_up
+from common import seconds, set_up, trained_target
 
-from infoadv import data, models
-from infoadv.attacks.harness import select, to_images
 from infoadv.attacks.saliency_map import jsma
 
 # A multiple of 2 / 784: torchattacks rounds the number of steps up, the paper down.
@@ -29,16 +27,13 @@ def main() -> None:
         raise SystemExit("torchattacks is not installed; run: uv pip install --no-deps torchattacks") from None
 
     print(set_up())
-    dataset, _ = data.load(arguments.data)
-    model, _ = models.load(arguments.model)
-    indices = select(model, dataset, arguments.images, 0, torch.device("cpu"), arguments.model)
-    images, labels = to_images(dataset.x_test[indices], "cpu"), torch.from_numpy(dataset.y_test[indices])
+    dataset, model, images, labels, indices = trained_target(arguments.data, arguments.model, arguments.images)
     targets = (labels + 1) % dataset.classes
     peer = torchattacks.JSMA(model, gamma=GAMMA)
     results = {}
 
     def ours() -> None:
-        result = jsma(model, images, labels, indices=torch.from_numpy(indices), seed=0, targets=targets, gamma=GAMMA)
+        result = jsma(model, images, labels, indices=indices, seed=0, targets=targets, gamma=GAMMA)
         results["ours"] = result.adversarial
 
     def theirs() -> None:
@@ -67,9 +62,7 @@ def main() -> None:
 
     print("\nevery other class of every image, gamma 0.145; published for MNIST: 97.1 % of them, 4.0 % of the features")
     for outputs in ("logits", "softmax"):
-        result = jsma(
-            model, images, labels, indices=torch.from_numpy(indices), seed=0, outputs=outputs, exhaustive=True
-        )
+        result = jsma(model, images, labels, indices=indices, seed=0, outputs=outputs, exhaustive=True)
         features = result.trace["features"]
         reached = features >= 0
         share = reached.sum().item() / (len(images) * (dataset.classes - 1))

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-import torch
-from common import set_up
+from common import set_up, trained_target
 
-from infoadv import data, models
-from infoadv.attacks.harness import select, to_images
 from infoadv.registry import plugins
 
 SETTINGS = {"cw_l2": {"steps": 100, "binary_search_steps": 5, "step_size": 0.03}, "ddn": {"steps": 100}}
@@ -24,18 +21,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=32, help="images (default 32)")
     arguments = parser.parse_args()
     print(set_up())
-    dataset, _ = data.load(arguments.data)
-    model, _ = models.load(arguments.model)
-    chosen = select(model, dataset, arguments.images, 0, torch.device("cpu"), arguments.model)
-    images, labels = to_images(dataset.x_test[chosen], "cpu"), torch.from_numpy(dataset.y_test[chosen])
+    _, model, images, labels, indices = trained_target(arguments.data, arguments.model, arguments.images)
     print(f"{arguments.images} images, network {arguments.model}")
     print(f"{'attack':8s}{'both':>6s}{'foolbox':>9s}{'adv-lib':>9s}{'ratio':>8s}")
     for method, options in SETTINGS.items():
         reached, norms = [], []
         for name in (method, f"{method}_adv_lib"):
-            result = plugins.load("attacks", name)(
-                model, images, labels, indices=torch.from_numpy(chosen), seed=0, **options
-            )
+            result = plugins.load("attacks", name)(model, images, labels, indices=indices, seed=0, **options)
             reached.append(result.first_success >= 0)
             norms.append((result.adversarial - images).flatten(1).norm(dim=1))
         both = reached[0] & reached[1]

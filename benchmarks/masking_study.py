@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from infoadv import data, metrics, models
 from infoadv.attacks import batch_view, margin
-from infoadv.attacks.harness import round_to_8_bits, to_images
+from infoadv.attacks.harness import round_to_8_bits
 from infoadv.information import visibility_weights
 from infoadv.information.masking import (
     OPPONENT,
@@ -38,6 +38,7 @@ from infoadv.information.masking import (
     to_opponent,
 )
 from infoadv.numerics.margins import smooth_margin
+from infoadv.numerics.pixels import to_images
 
 #: Metrics, and whether more of them is better.
 JUDGES = {"ssim": True, "haarpsi": True, "gmsd": False, "lpips": False, "nmi": True, "ciede2000": False}

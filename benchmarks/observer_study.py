@@ -1,4 +1,4 @@
-"""How `observer` was tuned, and what the options `classes`, `first_step` and `momentum` gain: attacks on tuning images alone.
+"""How `observer` was tuned, and what `classes`, `first_step`, `norm_change` and `momentum` gain: attacks on tuning images alone.
 
 The images are correctly classified ones from place 5,000 of the seeded order on (docs/judges.md), and the networks are to be of
 training seed 2. Printed for each attack are the success, the means of metrics after rounding to 8 bits, and beside each metric
@@ -46,9 +46,15 @@ TRIED: dict[str, tuple[str, dict[str, Any]]] = {
     "observer, 4 classes": ("observer", {"classes": 4}),
     "masking, first step 0.5": ("masking", {"first_step": 0.5}),
     "masking, first step 0.3": ("masking", {"first_step": 0.3}),
-    "masking, momentum": ("masking", {"first_step": 0.8, "norm_change": 0.3, "momentum": 0.6}),
-    "masking, momentum, 60 steps": ("masking", {"first_step": 0.8, "norm_change": 0.3, "momentum": 0.6, "steps": 60}),
-    "observer, momentum": ("observer", {"sensitivity": 0.0, "first_step": 0.8, "norm_change": 0.3, "momentum": 0.6}),
+    "masking, momentum and norm change": ("masking", {"first_step": 0.8, "norm_change": 0.3, "momentum": 0.6}),
+    "masking, momentum and norm change, 60 steps": (
+        "masking",
+        {"first_step": 0.8, "norm_change": 0.3, "momentum": 0.6, "steps": 60},
+    ),
+    "observer, momentum and norm change": (
+        "observer",
+        {"sensitivity": 0.0, "first_step": 0.8, "norm_change": 0.3, "momentum": 0.6},
+    ),
 }
 
 

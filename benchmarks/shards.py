@@ -39,7 +39,7 @@ from infoadv.attacks import harness
 device.configure(1)
 data.load(sys.argv[1]), models.load(sys.argv[2]), plugins.load("attacks", sys.argv[3])
 """
-START_OF_GATHER = "from infoadv import cli, shards"
+START_OF_GATHER = "from infoadv import cli\nfrom infoadv.artifacts import shards"
 
 
 def cpu_seconds(*command: str) -> float:

@@ -12,11 +12,10 @@ import statistics
 import time
 
 import torch
-from common import set_up
+from common import set_up, trained_target
 
-from infoadv import data, models
 from infoadv.attacks import CountingModel, margin
-from infoadv.attacks.harness import round_to_8_bits, select, to_images
+from infoadv.attacks.harness import round_to_8_bits
 from infoadv.registry import plugins
 
 SETTINGS = {
@@ -34,10 +33,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="times each attack is run, in turns (default 3)")
     arguments = parser.parse_args()
     print(set_up())
-    dataset, _ = data.load(arguments.data)
-    model, _ = models.load(arguments.model)
-    chosen = select(model, dataset, arguments.images, 0, torch.device("cpu"), arguments.model)
-    images, labels = to_images(dataset.x_test[chosen], "cpu"), torch.from_numpy(dataset.y_test[chosen])
+    _, model, images, labels, indices = trained_target(arguments.data, arguments.model, arguments.images)
     wall: dict[str, list[float]] = {name: [] for name in SETTINGS}
     processor: dict[str, list[float]] = {name: [] for name in SETTINGS}
     seen: dict[str, tuple[float, int, int]] = {}
@@ -45,9 +41,7 @@ def main() -> None:
         for name, (method, options) in SETTINGS.items():
             counted = CountingModel(model, len(images))
             begin = time.perf_counter(), time.process_time()
-            result = plugins.load("attacks", method)(
-                counted, images, labels, indices=torch.from_numpy(chosen), seed=0, **options
-            )
+            result = plugins.load("attacks", method)(counted, images, labels, indices=indices, seed=0, **options)
             wall[name].append(time.perf_counter() - begin[0])
             processor[name].append(time.process_time() - begin[1])
             with torch.no_grad():

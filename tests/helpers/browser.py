@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
@@ -146,12 +145,6 @@ class Browser:
         )
         self.wait(found + " !== undefined")
         self.evaluate(found + ".click()")
-
-    def screenshot(self, path: Path) -> None:
-        """Write what the window shows as PNG."""
-        # A frame later, what was clicked is drawn.
-        self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
     def errors(self) -> list[str]:
         """Return what was reported as an error so far: exceptions, console.error, and the browser's own."""

@@ -194,7 +194,7 @@ def _unit(values: Tensor) -> Tensor:
 
 
 def _first_norm(margins: Tensor, gradient: Tensor, confidence: float) -> Tensor:
-    """Return (N,) the norm at which a linear model of the loss would cross the boundary, as the first guess."""
+    """Return (N,) the norm at which a linear model of the loss would cross the boundary, pixels that cannot follow included."""
     slope = gradient.flatten(1).norm(dim=1)
     return ((confidence - margins).clamp_min(1e-2) / (slope + _TINY)).clamp(0.05, 2.0)
 

@@ -242,8 +242,8 @@ def projection(
 
     What :func:`infoadv.attacks.mine_attacks.mine` estimates, without a critic
     (:func:`infoadv.information.projection.projection_information` and
-    :func:`~infoadv.information.projection.difference_information`). With ``decoupled`` this is an L2 attack. Parameters,
-    result and errors as in :func:`masking`.
+    :func:`~infoadv.information.projection.difference_information`). With ``decoupled`` this is an L2 attack. Returns the
+    successful iterate that keeps the most information, else the one nearest to success. Other parameters as in :func:`masking`.
 
     Parameters
     ----------
@@ -305,7 +305,8 @@ def weighted_l2(
     The weights are those of Luo et al. 2018 (``inverse_deviation``), of Croce and Hein 2019 (``sigma_map``), of Chou and Li
     1995 (``just_noticeable_difference``) and of Voloshynovskiy et al. 1999 (``noise_visibility``).
     ``weights`` names one of :mod:`infoadv.information.visibility_weights`; ``floor`` is the least deviation that the first two
-    divide by, of the [0, 1] range. The other parameters, result and errors are those of :func:`masking`.
+    divide by, of the [0, 1] range. Returns the successful iterate of the smallest norm, else the one nearest to success. Other
+    parameters are those of :func:`masking`.
     """
     of_pixels = visibility_weights(weights, images, floor)
     return _closed_form(

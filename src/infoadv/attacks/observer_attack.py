@@ -31,7 +31,7 @@ SCHEMA: dict[str, dict] = {
 #: See :mod:`infoadv.attacks.information`.
 TRACES = {"observer": "attack's estimate"}
 OPTIMISES: dict[str, list[str]] = {"observer": []}
-# On gray images it is `masking`.
+# On gray images it is `masking`, but for the filter of luminance.
 NEARLY_OPTIMISES = {"observer": ["ssim"]}
 
 #: Pixels of a display in a degree of the visual field, on which the image is enlarged: as the metrics jod and flip have it.

@@ -20,7 +20,6 @@ from torch import Tensor
 
 #: The names of the bounds, as options spell them.
 Bound = Literal["donsker_varadhan", "nwj", "infonce"]
-BOUNDS: tuple[Bound, ...] = ("donsker_varadhan", "nwj", "infonce")
 
 
 def log_mean_exp(scores: Tensor) -> Tensor:

@@ -59,36 +59,35 @@ def luminance_sensitivity(height: int, width: int, pixels_per_degree: float) -> 
 class FrontEnd:
     """F O: from images (N, C, H, W) to what is seen of them, of the same shape, and back. A gray image is luminance alone.
 
-    ``down`` (H, H) and ``across`` (W, W) are cosine transforms, ``gains`` (C, H, W) those of each axis at each frequency.
+    ``down`` (H, H) and ``across`` (W, W) are cosine transforms, ``gain`` (H, W) that of luminance at each frequency.
     """
 
     down: Tensor
     across: Tensor
-    gains: Tensor
+    gain: Tensor
 
     @classmethod
     def of(cls, images: Tensor, pixels_per_degree: float, sensitivity: float) -> FrontEnd:
         """Return the front end for ``images``; ``sensitivity`` is the power of the contrast sensitivity, 0 for no filter."""
-        channels, height, width = images.shape[1:]
-        gains = torch.ones(channels, height, width, dtype=torch.float64)
-        gains[0] = luminance_sensitivity(height, width, pixels_per_degree) ** sensitivity
-        return cls(cosine_transform(height).to(images), cosine_transform(width).to(images), gains.to(images))
+        height, width = images.shape[2:]
+        gain = luminance_sensitivity(height, width, pixels_per_degree) ** sensitivity
+        return cls(cosine_transform(height).to(images), cosine_transform(width).to(images), gain.to(images))
 
     def see(self, images: Tensor) -> Tensor:
         """Return F O applied to images or perturbations."""
-        return self._filtered(_each_pixel(OPPONENT, images), self.gains)
+        return self._filtered(_each_pixel(OPPONENT, images), self.gain)
 
     def restore(self, seen: Tensor) -> Tensor:
         """Return O^-1 F^-1: what looks like ``seen``."""
-        return _each_pixel(_INVERSE, self._filtered(seen, 1 / self.gains))
+        return _each_pixel(_INVERSE, self._filtered(seen, 1 / self.gain))
 
     def restore_adjoint(self, gradient: Tensor) -> Tensor:
         """Return F^-1 O^-T, the adjoint of :meth:`restore`."""
-        return self._filtered(_each_pixel(_INVERSE.T, gradient), 1 / self.gains)
+        return self._filtered(_each_pixel(_INVERSE.T, gradient), 1 / self.gain)
 
-    def _filtered(self, maps: Tensor, gains: Tensor) -> Tensor:
+    def _filtered(self, maps: Tensor, gain: Tensor) -> Tensor:
         # Chrominance is unfiltered, so only luminance goes through the transform.
-        luminance = self.down.T @ (gains[0] * (self.down @ maps[:, 0] @ self.across.T)) @ self.across
+        luminance = self.down.T @ (gain * (self.down @ maps[:, 0] @ self.across.T)) @ self.across
         return torch.cat([luminance[:, None], maps[:, 1:]], 1)
 
 

@@ -31,7 +31,7 @@ def members(rows: Rows, target: tuple[str, str]) -> list[Attack]:
 def added(rows: Rows) -> Rows:
     """Return ``rows`` with the oracle on every target on which it has two attacks to choose from, as the last attack.
 
-    Its passes are those of all its attacks together. On an image on which none succeeds it is the first of them, which failed.
+    Its passes are those of all its attacks together. On an image on which none succeeds it is the failure with the smallest L2.
     """
     found = [(target, members(rows, target)) for target in rows.targets]
     frames = [_best(rows, target, attacks) for target, attacks in found if len(attacks) > 1]

@@ -54,7 +54,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
         found = ranking.rank(rows, [(dataset, model)], ranking.perceptual(rows.metrics, settings.judges))
         if not len(found.ranks):
             continue
-        low, high = statistics.bootstrap_means(found.ranks, settings)
+        low, high = found.interval(settings)
         every = [rows.of(dataset, model, attack.name) for attack in found.attacks]
         passes = np.array([float((own["forwards"] + own["backwards"]).mean()) for own in every])
         best = efficient(passes, found.mean)

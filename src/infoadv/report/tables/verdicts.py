@@ -1,6 +1,6 @@
 """What the judges say of every attack that is claimed to be less visible, against every rival on every target model.
 
-The rules are those of docs/judges.md. A floor is an attack that optimises a judge: how far one can get, and no rival.
+The rules are those of docs/judges.md. A floor is an attack that optimises JOD: how far one can get, and no rival.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ _NOTE = (
     "Verdicts of the judges by the rules of docs/judges.md. A cell holds the mean difference, attack minus rival, over the n "
     "images on which both succeed, and Holm's p of Wilcoxon's signed-rank test over all rivals and judges on a network. Bold: "
     f"the attack is less visible at {judging.LEVEL:g}, italic: the rival is. {{mark}}: the judge that one of the two optimises, "
-    "not counted. A floor optimises a judge and is no rival. Not named: rule 7 does not ask for this rival."
+    "not counted. A floor optimises JOD and is no rival. Not named: rule 7 does not ask for this rival."
 )
 
 
