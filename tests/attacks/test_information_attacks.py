@@ -334,6 +334,24 @@ def test_other_schedules_take_another_way_to_the_nearest_boundary():
         assert torch.allclose(size, nearest, rtol=0.03)
 
 
+@pytest.mark.parametrize("estimator", ["projection", "masking", "observer", "weighted_l2"])
+def test_a_falling_temperature_finds_the_nearest_class_where_logits_are_close(estimator):
+    # With logits this small, all classes pull at temperature 1, and none of them by the shortest way.
+    problem = linear_problem(8, (3, 9, 11), 6, seed=1, scale=0.1)
+    plain = {"exponent": 0.0} if estimator == "masking" else {}
+    sizes = []
+    for temperature in (1.0, 0.003):
+        more = {"estimator": estimator, "quantize": False, "temperature": temperature} | plain
+        result = run(problem.model, problem.images, problem.labels, **more)
+        assert (margin(problem.model(result.adversarial), problem.labels) > 0).all()
+        sizes.append((result.adversarial - problem.images).flatten(1).norm(dim=1))
+    if estimator in ("projection", "masking"):
+        nearest, _ = problem.nearest(2)
+        assert (sizes[1] / nearest).max() < 1.05
+        assert (sizes[0] / nearest).mean() > 1.2
+    assert sizes[1].mean() < 0.9 * sizes[0].mean()
+
+
 def test_momentum_smooths_the_zigzag_across_a_boundary_with_an_edge():
     # Two planes meet in an edge, which is the nearest point of the boundary: the gradient is that of one or of the other.
     images = torch.full((4, 1, 6, 6), 0.5)
@@ -356,7 +374,7 @@ def test_momentum_smooths_the_zigzag_across_a_boundary_with_an_edge():
     assert (smooth < 0.98 * plain).all()
 
 
-_SCHEDULE = [("first_step", 0.5), ("norm_change", 0.3), ("momentum", 0.6)]
+_SCHEDULE = [("first_step", 0.5), ("norm_change", 0.3), ("momentum", 0.6), ("temperature", 0.03)]
 _PENALTY = [("alpha", 5.0), ("initial_c", 5.0), ("optimizer", "sgd"), ("learning_rate", 0.1)]
 #: Options of the information attacks, each with a value that is not the one of the short run beside it.
 OTHER_VALUES = {

@@ -75,12 +75,17 @@ class Schedule:
     momentum
         Share of the last direction that a step keeps; 0 follows the gradient alone. It smooths the zigzag across a boundary that
         is not straight.
+    temperature
+        That of the log-sum-exp over the classes at the end. It is 1 at first and falls geometrically. A high one goes where many
+        classes are near, a low one to the nearest class by the shortest way; 1 throughout stops short of that where the
+        logits of several classes are close, as on robust networks.
     """
 
     steps: int
     first_step: float = 1.0
     norm_change: float = 0.1
     momentum: float = 0.0
+    temperature: float = 1.0
 
 
 def decoupled(
@@ -160,7 +165,7 @@ def _search(
         logits = model(seen)
         margins = margin(logits, labels, targets)
         if rank is None:
-            ascended = smooth_margin(logits, labels, targets)
+            ascended = smooth_margin(logits, labels, targets, schedule.temperature ** (step / steps))
         else:
             if step == 0:
                 aim = _other_class(logits.detach(), labels, rank)

@@ -136,6 +136,7 @@ def masking(
     first_step: float = 1.0,
     norm_change: float = 0.1,
     momentum: float = 0.0,
+    temperature: float = 1.0,
     exponent: float = 1.0,
     colour: Literal["rgb", "opponent"] = "rgb",
     search_steps: int = 5,
@@ -172,7 +173,7 @@ def masking(
         The network sees iterates rounded to 8 bits, and these are judged.
     classes
         decoupled, untargeted: number of nearest classes that are searched one by one, each with ``steps``, for the best.
-    first_step, norm_change, momentum
+    first_step, norm_change, momentum, temperature
         decoupled: see :class:`infoadv.attacks.decoupled.Schedule`.
     exponent, colour
         decoupled: power of the weights of a step. Windows in each channel, or in luminance and chrominance.
@@ -205,7 +206,7 @@ def masking(
         confidence=confidence,
         epsilon=epsilon,
         classes=classes,
-        schedule=Schedule(steps, first_step, norm_change, momentum),
+        schedule=Schedule(steps, first_step, norm_change, momentum, temperature),
         indices=indices,
         seed=seed,
     )
@@ -229,6 +230,7 @@ def projection(
     first_step: float = 1.0,
     norm_change: float = 0.1,
     momentum: float = 0.0,
+    temperature: float = 1.0,
     search_steps: int = 5,
     initial_c: float = 1.0,
     alpha: float = 1.0,
@@ -265,7 +267,7 @@ def projection(
         confidence=confidence,
         epsilon=epsilon,
         classes=classes,
-        schedule=Schedule(steps, first_step, norm_change, momentum),
+        schedule=Schedule(steps, first_step, norm_change, momentum, temperature),
         indices=indices,
         seed=seed,
     )
@@ -292,6 +294,7 @@ def weighted_l2(
     first_step: float = 1.0,
     norm_change: float = 0.1,
     momentum: float = 0.0,
+    temperature: float = 1.0,
     search_steps: int = 5,
     initial_c: float = 1.0,
     alpha: float = 1.0,
@@ -321,7 +324,7 @@ def weighted_l2(
         confidence=confidence,
         epsilon=epsilon,
         classes=classes,
-        schedule=Schedule(steps, first_step, norm_change, momentum),
+        schedule=Schedule(steps, first_step, norm_change, momentum, temperature),
         indices=indices,
         seed=seed,
     )

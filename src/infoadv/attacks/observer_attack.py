@@ -58,6 +58,7 @@ def observer(
     first_step: float = 1.0,
     norm_change: float = 0.1,
     momentum: float = 0.0,
+    temperature: float = 1.0,
 ) -> AttackResult:
     """Minimise the information that an observer's view of x' carries about delta, under the decoupled search.
 
@@ -80,7 +81,7 @@ def observer(
     sensitivity, pixels_per_degree
         Power of the contrast sensitivity to luminance, and how large the image is seen. By default, as a figure on a desk:
         enlarged to 128 pixels, at most 4 times, at 30 pixels per degree.
-    steps, confidence, epsilon, quantize, classes, first_step, norm_change, momentum
+    steps, confidence, epsilon, quantize, classes, first_step, norm_change, momentum, temperature
         As in :func:`infoadv.attacks.information.masking`.
 
     Returns
@@ -98,7 +99,7 @@ def observer(
         targets,
         lambda perturbed: -view.information(perturbed),
         view,
-        Schedule(steps, first_step, norm_change, momentum),
+        Schedule(steps, first_step, norm_change, momentum, temperature),
         confidence=confidence,
         epsilon=epsilon,
         quantize=quantize,

@@ -46,6 +46,13 @@ SHARED = {
         "description": "decoupled: share of the last direction that a step keeps; 0 follows the gradient alone",
         "added": True,
     },
+    "temperature": {
+        "minimum": 0.001,
+        "maximum": 1,
+        "description": "decoupled: temperature, at the end, of the log-sum-exp over the classes, which is 1 at first: the "
+        "lower, the more the nearest class alone counts",
+        "added": True,
+    },
     "hidden": {
         "type": ["integer", "array"],
         "items": {"type": "integer", "minimum": 1},

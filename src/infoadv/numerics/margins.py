@@ -23,12 +23,13 @@ def margin(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Ten
     return other - own if targets is None else own - other
 
 
-def smooth_margin(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
-    """Return (N,) the margin with a log-sum-exp in place of its maximum.
+def smooth_margin(logits: Tensor, labels: Tensor, targets: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+    """Return (N,) the margin with a log-sum-exp of this ``temperature`` in place of its maximum.
 
-    Its gradient has the direction of the cross-entropy's, but not its factor 1 - p, which underflows on confident models.
+    At 1 its gradient has the direction of the cross-entropy's, but not its factor 1 - p, which underflows on confident models.
+    The lower the temperature, the closer it is to the margin, and the less count other classes than the nearest.
     """
     chosen = labels if targets is None else targets
     own = logits.gather(1, chosen[:, None]).squeeze(1)
-    others = logits.scatter(1, chosen[:, None], -torch.inf).logsumexp(1)
+    others = (logits.scatter(1, chosen[:, None], -torch.inf) / temperature).logsumexp(1) * temperature
     return others - own if targets is None else own - others
