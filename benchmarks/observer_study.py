@@ -1,4 +1,4 @@
-"""How `observer` was tuned, and what `classes`, `first_step`, `norm_change` and `momentum` gain: attacks on tuning images alone.
+"""How `observer` was tuned, and what options of the search gain: attacks on tuning images alone.
 
 The images are correctly classified ones from place 5,000 of the seeded order on (docs/judges.md), and the networks are to be of
 training seed 2. Printed for each attack are the success, the means of metrics after rounding to 8 bits, and beside each metric
@@ -46,6 +46,11 @@ TRIED: dict[str, tuple[str, dict[str, Any]]] = {
     "observer, 4 classes": ("observer", {"classes": 4}),
     "masking, first step 0.5": ("masking", {"first_step": 0.5}),
     "masking, first step 0.3": ("masking", {"first_step": 0.3}),
+    "closed form, norm change 0.4": ("projection", {"norm_change": 0.4}),
+    "closed form, temperature 0.03": ("projection", {"temperature": 0.03}),
+    "masking, norm change 0.4": ("masking", {"norm_change": 0.4}),
+    "masking, temperature 0.03": ("masking", {"temperature": 0.03}),
+    "masking, norm change 0.4, temperature 0.03": ("masking", {"norm_change": 0.4, "temperature": 0.03}),
     "masking, momentum and norm change": ("masking", {"first_step": 0.8, "norm_change": 0.3, "momentum": 0.6}),
     "masking, momentum and norm change, 60 steps": (
         "masking",

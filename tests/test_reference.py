@@ -32,6 +32,13 @@ def test_a_committed_run_is_of_one_commit_and_of_its_configuration(run: str, tmp
     assert problems(read(COMMITTED[run]), settings) == []
 
 
+def test_the_next_reference_is_a_configuration(tmp_path: Path) -> None:
+    for folder in ("clothing", "networks"):
+        (tmp_path / folder).mkdir()
+    settings = config.load(ROOT / "next" / "reference.yaml", tmp_path)
+    assert settings.attacks["kin_jnd"].options["mnist"]["temperature"] == 0.03
+
+
 def test_the_committed_networks_are_those_of_the_reference_configuration(tmp_path: Path) -> None:
     """They are taken by `make reference`, so they must be what it asks for; one that is not there is trained."""
     for folder in ("clothing", "networks"):
