@@ -374,7 +374,7 @@ def test_momentum_smooths_the_zigzag_across_a_boundary_with_an_edge():
     assert (smooth < 0.98 * plain).all()
 
 
-_SCHEDULE = [("first_step", 0.5), ("norm_change", 0.3), ("momentum", 0.6), ("temperature", 0.03)]
+_SCHEDULE = [("first_step", 0.5), ("norm_change", 0.3), ("momentum", 0.6), ("temperature", 0.3)]
 _PENALTY = [("alpha", 5.0), ("initial_c", 5.0), ("optimizer", "sgd"), ("learning_rate", 0.1)]
 #: Options of the information attacks, each with a value that is not the one of the short run beside it.
 OTHER_VALUES = {

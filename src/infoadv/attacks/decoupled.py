@@ -83,9 +83,9 @@ class Schedule:
 
     steps: int
     first_step: float = 1.0
-    norm_change: float = 0.1
+    norm_change: float = 0.4
     momentum: float = 0.0
-    temperature: float = 1.0
+    temperature: float = 0.03
 
 
 def decoupled(

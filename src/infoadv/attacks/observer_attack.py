@@ -56,9 +56,9 @@ def observer(
     quantize: bool = True,
     classes: int = 1,
     first_step: float = 1.0,
-    norm_change: float = 0.1,
+    norm_change: float = 0.4,
     momentum: float = 0.0,
-    temperature: float = 1.0,
+    temperature: float = 0.03,
 ) -> AttackResult:
     """Minimise the information that an observer's view of x' carries about delta, under the decoupled search.
 

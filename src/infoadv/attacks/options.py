@@ -38,20 +38,20 @@ SHARED = {
         "exclusiveMaximum": 1,
         "description": "decoupled: share by which the norm shrinks after a success and grows after a failure at first; in "
         "the end it is a hundredth",
-        "added": True,
+        "before": 0.1,
     },
     "momentum": {
         "minimum": 0,
         "exclusiveMaximum": 1,
         "description": "decoupled: share of the last direction that a step keeps; 0 follows the gradient alone",
-        "added": True,
+        "before": 0.0,
     },
     "temperature": {
         "minimum": 0.001,
         "maximum": 1,
         "description": "decoupled: temperature, at the end, of the log-sum-exp over the classes, which is 1 at first: the "
         "lower, the more the nearest class alone counts",
-        "added": True,
+        "before": 1.0,
     },
     "hidden": {
         "type": ["integer", "array"],

@@ -46,20 +46,18 @@ class PlannedAttack:
     def specification(self, dataset: str) -> dict[str, Any]:
         """Return what determines the result: no label and no colour, so that changing those runs nothing again.
 
-        An option that the method was given later (``added`` in its schema) is in it where it is not at its default: results from
-        before stay what is asked for.
+        An option that the method was given later (``before`` in its schema) is in it where it is not as it was before: results
+        from then stay what is asked for.
         """
-        schema = plugins.schemas("attacks")[self.method]
-        later = {option for option, of_option in schema.items() if of_option.get("added")}
-        options = self.options[dataset]
+        before = plugins.before("attacks", self.method)
         return {
             "name": self.name,
             "method": self.method,
             "target": self.target,
             "options": {
                 option: value
-                for option, value in options.items()
-                if option not in later or value != schema[option]["default"]
+                for option, value in self.options[dataset].items()
+                if option not in before or value != before[option]
             },
         }
 

@@ -282,6 +282,11 @@ def _schemas(paths: tuple[Path, ...], folder: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+def before(folder: str, name: str) -> dict[str, Any]:
+    """Return the options that came after ``name`` itself, each with the value that a specification without it stands for."""
+    return {option: schema["before"] for option, schema in schemas(folder).get(name, {}).items() if "before" in schema}
+
+
 def names(folder: str) -> list[str]:
     """Return what a folder offers, sorted: the names of its literals, of tables and figures those of its files."""
     return sorted(_offered(folder))

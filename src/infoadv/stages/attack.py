@@ -69,7 +69,9 @@ def _attack_chunk(
 ) -> dict[str, np.ndarray]:
     images = to_images(dataset.x_test[indices], device)
     labels = torch.from_numpy(dataset.y_test[indices]).to(device)
-    options = {name: value for name, value in specification.get("options", {}).items() if name != "like"}
+    # What a specification is silent about is as it was before it was an option.
+    options = plugins.before("attacks", specification["method"]) | specification.get("options", {})
+    options.pop("like", None)
     if norms is not None:
         options["norms"] = torch.from_numpy(norms).to(device)
     if reference is not None:
