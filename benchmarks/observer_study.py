@@ -29,7 +29,9 @@ METRICS = {
 }  # fmt: skip
 
 #: The search as it was when these were tried first; a row that says otherwise has what it says.
-EARLIER = {"norm_change": 0.1, "temperature": 1.0}
+EARLIER = {"first_step": 1.0, "norm_change": 0.1, "temperature": 1.0}
+#: The defaults.
+NOW = {"first_step": 0.5, "norm_change": 0.4, "temperature": 0.03}
 #: What is tried: method and options.
 TRIED: dict[str, tuple[str, dict[str, Any]]] = {
     "closed form": ("projection", {}),
@@ -53,6 +55,10 @@ TRIED: dict[str, tuple[str, dict[str, Any]]] = {
     "masking, norm change 0.4": ("masking", {"norm_change": 0.4}),
     "masking, temperature 0.03": ("masking", {"temperature": 0.03}),
     "masking, norm change 0.4, temperature 0.03": ("masking", {"norm_change": 0.4, "temperature": 0.03}),
+    "masking, first step 0.5, both": ("masking", NOW),
+    "masking, first step 0.5, both, 50 steps": ("masking", NOW | {"steps": 50}),
+    "closed form, first step 0.5, both": ("projection", NOW),
+    "closed form, first step 0.5, both, 50 steps": ("projection", NOW | {"steps": 50}),
     "masking, momentum and norm change": ("masking", {"first_step": 0.8, "norm_change": 0.3, "momentum": 0.6}),
     "masking, momentum and norm change, 60 steps": (
         "masking",

@@ -55,7 +55,7 @@ def observer(
     epsilon: float = 1.0,
     quantize: bool = True,
     classes: int = 1,
-    first_step: float = 1.0,
+    first_step: float = 0.5,
     norm_change: float = 0.4,
     momentum: float = 0.0,
     temperature: float = 0.03,
