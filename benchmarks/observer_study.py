@@ -3,12 +3,13 @@
 The images are correctly classified ones from place 5,000 of the seeded order on (docs/judges.md), and the networks are to be of
 training seed 2. Printed for each attack are the success, the means of metrics after rounding to 8 bits, and beside each metric
 the sign of the median difference from the first row with p of Wilcoxon's signed-rank test, uncorrected. The first row is the
-closed form (plain L2) under the same search, unless another is named.
+closed form (plain L2) under the search as it was, unless another is named.
 """
 
 from __future__ import annotations
 
 import argparse
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from scipy.stats import wilcoxon
 
 import infoadv
 from infoadv import data, models
+from infoadv.attacks.information import masking
 from infoadv.numerics.pixels import to_images
 
 #: First place of the tuning images in the seeded order of a test part. Later ones are fresh to what was chosen on these.
@@ -30,8 +32,8 @@ METRICS = {
 
 #: The search as it was when these were tried first; a row that says otherwise has what it says.
 EARLIER = {"first_step": 1.0, "norm_change": 0.1, "temperature": 1.0}
-#: The defaults.
-NOW = {"first_step": 0.5, "norm_change": 0.4, "temperature": 0.03}
+#: The search as it is.
+NOW = {name: signature(masking).parameters[name].default for name in EARLIER}
 #: What is tried: method and options.
 TRIED: dict[str, tuple[str, dict[str, Any]]] = {
     "closed form": ("projection", {}),
@@ -70,6 +72,9 @@ TRIED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 
+#: Of the column of names.
+WIDTH = 1 + max(map(len, TRIED))
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -94,7 +99,7 @@ def main() -> None:
     gray = images.shape[1] == 1
     asked = [name for name in METRICS if name not in arguments.without and not (gray and name == "ciede2000")]
     print(f"{len(chosen)} images, {arguments.model}")
-    print(f"{'':30s}{'success':>8s}" + "".join(f"{name[:10]:>18s}" for name in asked))
+    print(f"{'':{WIDTH}s}{'success':>8s}" + "".join(f"{name[:10]:>18s}" for name in asked))
     plain = None
     others = [name for name in TRIED if name != arguments.against and arguments.only in name]
     for name in [arguments.against, *others]:
@@ -102,7 +107,7 @@ def main() -> None:
         result = infoadv.attack(model, images, labels, method, **EARLIER | options)
         values = infoadv.measure(images, result.images, asked)
         plain = values if plain is None else plain
-        line = f"{name:30s}{result.success.float().mean():8.1%}"
+        line = f"{name:{WIDTH}s}{result.success.float().mean():8.1%}"
         for metric in asked:
             line += f"{values[metric].mean():10.4f}"
             difference = METRICS[metric] * (values[metric] - plain[metric]).to_numpy()

@@ -36,7 +36,14 @@ def test_the_next_reference_is_a_configuration(tmp_path: Path) -> None:
     for folder in ("clothing", "networks"):
         (tmp_path / folder).mkdir()
     settings = config.load(ROOT / "next" / "reference.yaml", tmp_path)
-    assert settings.attacks["kin_jnd"].options["mnist"]["temperature"] == 0.03
+    # What its findings ask for.
+    kin = ("kin_deviation", "kin_sigma_map", "kin_jnd", "kin_noise_visibility")
+    swept = {f"{attack}-temperature-1" for attack in ("mi_observer", "mi_masking", *kin)}
+    assert swept | {"alma_l2", "mi_mine_published-learning_rate-0.1", "mi_masking-steps-50"} <= settings.attacks.keys()
+    # One search for every objective.
+    compared = ("mi_projection", "mi_masking", "mi_observer", "mi_observer_sensitive", *kin)
+    for option in ("first_step", "norm_change", "momentum", "temperature"):
+        assert len({settings.attacks[attack].options["cifar10"][option] for attack in compared}) == 1
 
 
 def test_the_committed_networks_are_those_of_the_reference_configuration(tmp_path: Path) -> None:

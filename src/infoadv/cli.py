@@ -510,7 +510,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--data", required=True, help="data artefact")
     sub.add_argument("--model", required=True, help="model artefact")
-    spec(sub, "name, method, target and options")
+    spec(
+        sub,
+        "name, method, target and options; an option that is left out has its default, or its value before it was an "
+        "option ('before' in attacks/options.py)",
+    )
     sub.add_argument("--images", type=_positive, required=True, help="images to attack")
     sub.add_argument(
         "--first-image",

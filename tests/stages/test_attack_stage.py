@@ -16,7 +16,7 @@ def test_an_option_that_a_specification_does_not_know_is_as_it_was_before(
 ) -> None:
     def found(name: str, **options: Any) -> np.ndarray:
         out = tmp_path / f"{name}.safetensors"
-        specification = {"name": "masking", "method": "masking", "options": {"steps": 12, **options}}
+        specification = {"name": "masking", "method": "masking", "options": {"steps": 12, "first_step": 1.0, **options}}
         attack.run(digits_data, trained_model, specification, images=4, chunk=4, seed=0, device="cpu", out=out)
         arrays, _ = artifacts.load_tensors(out, "attack")
         return arrays["adversarial"]

@@ -10,8 +10,8 @@ An attack is a file with a literal ``SCHEMA`` that names it and a function of th
 whose keyword arguments are its options: their types and defaults stand in the signature, their bounds and descriptions in
 ``SCHEMA``, or in ``options.py`` where several attacks share them. A literal ``OPTIMISES`` names the metrics that an attack
 minimises or is bounded in, which therefore cannot judge it, ``NEARLY_OPTIMISES`` those that its objective comes near to. An
-option that an attack gets later is declared with ``"before"``, the value that leaves its results as they were: with that it is no
-part of a specification, so that nothing runs again, whatever its default is.
+option that an attack gets later is declared with ``"before"``, the value that leaves its results as they were. A specification
+leaves the option out at that value, so that specifications of earlier results still match.
 
 ``images`` are float32 (N, C, H, W) in [0, 1], ``labels`` int64 (N,), ``indices`` int64 (N,) the places of the images in
 the test part of the data set, ``targets`` int64 (N,) or None for an untargeted attack. All randomness comes from

@@ -76,16 +76,17 @@ class Schedule:
         Share of the last direction that a step keeps; 0 follows the gradient alone. It smooths the zigzag across a boundary that
         is not straight.
     temperature
-        That of the log-sum-exp over the classes at the end. It is 1 at first and falls geometrically. A high one goes where many
-        classes are near, a low one to the nearest class by the shortest way; 1 throughout stops short of that where the
-        logits of several classes are close, as on robust networks.
+        That of the log-sum-exp over the classes in the end; it begins at 1 and falls geometrically. A high one goes where many
+        classes are near, a low one to the nearest class by the shortest way. With 1 throughout the search stops near several
+        boundaries instead of at the nearest one where the logits of several classes are close, as on robust networks. A search
+        towards one class has no log-sum-exp.
     """
 
     steps: int
-    first_step: float = 0.5
-    norm_change: float = 0.4
-    momentum: float = 0.0
-    temperature: float = 0.03
+    first_step: float
+    norm_change: float
+    momentum: float
+    temperature: float
 
 
 def decoupled(

@@ -121,7 +121,7 @@ def jod_descent(
         targets,
         lambda perturbed: -(perturbed - images).flatten(1).norm(dim=1),
         Diagonal(torch.ones_like(images)),
-        Schedule(start),
+        Schedule(start, first_step=1.0, norm_change=0.1, momentum=0.0, temperature=1.0),
         confidence=confidence,
         epsilon=1.0,
         quantize=True,

@@ -49,8 +49,8 @@ SHARED = {
     "temperature": {
         "minimum": 0.001,
         "maximum": 1,
-        "description": "decoupled: temperature, at the end, of the log-sum-exp over the classes, which is 1 at first: the "
-        "lower, the more the nearest class alone counts",
+        "description": "decoupled: temperature of the log-sum-exp over the classes in the end; it begins at 1. The lower, the "
+        "more the nearest class alone counts. No effect with classes above 1",
         "before": 1.0,
     },
     "hidden": {

@@ -49,7 +49,7 @@ class PlannedAttack:
         An option that the method was given later (``before`` in its schema) is in it where it is not as it was before: results
         from then stay what is asked for.
         """
-        before = plugins.before("attacks", self.method)
+        earlier = plugins.earlier_values("attacks", self.method)
         return {
             "name": self.name,
             "method": self.method,
@@ -57,7 +57,7 @@ class PlannedAttack:
             "options": {
                 option: value
                 for option, value in self.options[dataset].items()
-                if option not in before or value != before[option]
+                if option not in earlier or value != earlier[option]
             },
         }
 

@@ -282,7 +282,7 @@ def _schemas(paths: tuple[Path, ...], folder: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def before(folder: str, name: str) -> dict[str, Any]:
+def earlier_values(folder: str, name: str) -> dict[str, Any]:
     """Return the options that came after ``name`` itself, each with the value that a specification without it stands for."""
     return {option: schema["before"] for option, schema in schemas(folder).get(name, {}).items() if "before" in schema}
 

@@ -201,7 +201,10 @@ class Tables:
     def absent(self, attack: str, folder: str = "", /, **rows: Any) -> list[str]:
         """Return the methods that rule 7 of the judges names and that are no rivals of ``attack`` on one network."""
         table = Path(folder, "verdicts").as_posix()
-        cells = self._rows(table, {"attack": attack} | rows)["absent"].fillna("").unique()
+        found = self._rows(table, {"attack": attack} | rows)
+        if "absent" not in found:
+            raise FindingsError(f"{_call(table, rows)}: {table}.csv has no column 'absent'; make the table again.")
+        cells = found["absent"].fillna("").unique()
         if len(cells) > 1:
             raise FindingsError(f"{_call(table, rows)}: absent differs, {_some(cells)}; choose one network.")
         return str(cells[0]).split()

@@ -70,7 +70,7 @@ def _attack_chunk(
     images = to_images(dataset.x_test[indices], device)
     labels = torch.from_numpy(dataset.y_test[indices]).to(device)
     # What a specification is silent about is as it was before it was an option.
-    options = plugins.before("attacks", specification["method"]) | specification.get("options", {})
+    options = plugins.earlier_values("attacks", specification["method"]) | specification.get("options", {})
     options.pop("like", None)
     if norms is not None:
         options["norms"] = torch.from_numpy(norms).to(device)

@@ -26,9 +26,9 @@ COLUMNS = (
 
 
 def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
-    """Return the table from metric artefacts: a row for each attack, reference and metric that two networks have.
+    """Return the table from metric artefacts: a row for each attack, reference and metric that at least two networks have.
 
-    Of the attacks these are the compared ones and the controls.
+    Only compared attacks and controls are in it.
 
     ``difference`` is attack minus reference, the mean over networks of the mean over the images of the table ``comparison``;
     its interval resamples networks and images. ``holds`` is "attack" or "reference", whichever is better, where that interval
