@@ -353,6 +353,27 @@ def test_provenance_names_the_files_that_an_artefact_was_made_from(tmp_path: Pat
     assert "| attack | 2 |" in (tmp_path / "provenance.md").read_text()
 
 
+def test_metrics_tell_what_made_an_attack_whose_images_are_gone(tmp_path: Path, monkeypatch) -> None:
+    made = artifacts.provenance("attack", {"name": "a"}, inputs={"model": __file__}, seed=3, dataset="d", model="m")
+    images = tmp_path / "results" / "attacks" / "d" / "m" / "a.safetensors"
+    artifacts.save_tensors(images, {"index": np.zeros(1)}, made)
+    measured = metrics(tmp_path, "a", [True, True], l2=[1.0, 2.0])
+    frame, header = artifacts.load_rows(measured, "metrics")
+    of_images = {
+        "attacked": {"attack": artifacts.read_header(images)},
+        "inputs": {"attack": artifacts.file_digest(images)},
+    }
+    artifacts.save_rows(measured, frame, header | of_images)
+    monkeypatch.chdir(tmp_path)
+    tables.write("provenance", [measured, "results/attacks/d/m/a.safetensors"], {}, tmp_path)
+    known = pd.read_csv(tmp_path / "provenance.csv", keep_default_na=False).set_index("file")
+    images.unlink()
+    tables.write("provenance", [measured], {}, tmp_path)
+    told = pd.read_csv(tmp_path / "provenance.csv", keep_default_na=False).set_index("file")
+    assert told.to_dict() == known.to_dict()
+    assert told.loc[measured, "made_from"] == "attacks/d/m/a"
+
+
 def test_a_page_shows_what_the_markdown_says_and_runs_none_of_it(tmp_path: Path) -> None:
     text = "Note <script>alert(1)</script>\n\n### digits, a\n\n"
     text += markdown_table(["Attack", "L2"], [[Cell("C&W | <b>"), Cell("1.0", strong=True, home=True)]])

@@ -29,6 +29,8 @@ def run(
 ) -> None:
     """Evaluate an attack artefact: one row an image, one column a metric, as a parquet artefact of kind ``metrics``.
 
+    ``attacked`` in its provenance holds that of the attack artefact, by the role among the inputs.
+
     Every metric, ``prediction``, ``success`` and ``margin`` belong to the 8-bit image, because an adversarial example
     is an image file; ``success_float`` belongs to the image before rounding. ``margin`` is that of
     ``infoadv.attacks.margin``, towards the target class where the attack had one; success is a positive margin.
@@ -91,6 +93,8 @@ def run(
             device=device,
             seed=seed,
             **names,
+            # The images may be removed to save space: what made them stays known.
+            attacked={"attack": header},
             metrics={
                 column(name, options): {**descriptions[column(name, options)], "options": dict(options)}
                 for name, options in specification.items()
