@@ -1,8 +1,9 @@
-"""CPU against GPU, the stacked attack against one image at a time, and CUDA graphs and compilation against neither.
+"""CPU against GPU, the stacked attack against one image at a time, masking against rivals and the bare passes, and CUDA graphs,
+compilation and bfloat16 against neither.
 
-Attacks run on MNIST-sized images and Carlini and Wagner's network, the training epoch and the step of an attack on the
-residual network and CIFAR-sized ones, all with the settings of a job (infoadv.execution.device): deterministic, no TF32.
-Without a GPU only the second comparison is made.
+The stacked attacks run on MNIST-sized images and Carlini and Wagner's network, all else on the residual network and CIFAR-sized
+ones, with the settings of a job (infoadv.execution.device): deterministic, no TF32. Without a GPU only the second and the third
+comparison are made.
 """
 
 from __future__ import annotations
@@ -35,6 +36,14 @@ ATTACKS = {
 }
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
 STEP_BATCHES = (1, 25, 100, 400)
+#: The attacks that are compared on the residual network of this width, with the steps of the reference.
+WIDTH = 64
+RIVALS = {
+    "masking": ("masking", {"steps": 90}),
+    "DDN": ("ddn", {"steps": 100}),
+    "C&W-L2": ("cw_l2", {"steps": 100, "binary_search_steps": 5}),
+}
+CHUNK = 250
 TRAINING_IMAGES = 1024
 
 
@@ -121,6 +130,54 @@ def compare_devices(images: int, repeats: int) -> None:
             print(f"{name:16}{slow:10.3f} s{fast:10.3f} s  ratio {times:8.1f}", flush=True)
 
 
+def compare_rivals(where: str, count: int, repeats: int) -> None:
+    """Print seconds of masking on ``count`` images, and its ratio to foolbox's attacks and to the bare passes of its steps."""
+    print(f"\n{count} images, residual network of width {WIDTH}, {CHUNK} at once, on {where}")
+    model = random_target("resnet", {"width": WIDTH}, CIFAR).to(where)
+    parts = [images.to(where) for images in random_images(count, CIFAR).split(CHUNK)]
+    labels = [model(images).argmax(1) for images in parts]
+
+    def attacked(name: str) -> None:
+        method, options = RIVALS[name]
+        run = plugins.load("attacks", method)
+        for images, truth in zip(parts, labels, strict=True):
+            run(model, images, truth, indices=torch.arange(len(images)), seed=0, **options)
+
+    def bare() -> None:
+        for images, truth in zip(parts, labels, strict=True):
+            run = step(model, images, truth)
+            for _ in range(RIVALS["masking"][1]["steps"]):
+                run()
+
+    ours = partial(attacked, "masking")
+    for name, other in {
+        "bare passes": bare,
+        "DDN": partial(attacked, "DDN"),
+        "C&W-L2": partial(attacked, "C&W-L2"),
+    }.items():
+        times, mine, theirs = ratio(ours, other, repeats)
+        print(f"masking {mine:10.3f} s, {name:12}{theirs:10.3f} s  ratio {times:6.2f}", flush=True)
+
+
+def compare_precision(where: str, batch: int, repeats: int) -> None:
+    """Print the ratio of one step in float32 and in bfloat16, and the share of signs of the gradient that both agree on."""
+    print("\none step of an attack in float32 against bfloat16 (autocast)")
+    model = random_target("resnet", {"width": WIDTH}, CIFAR).to(where)
+    images = random_images(batch, CIFAR).to(where)
+    plain = step(model, images, model(images).argmax(1))
+
+    def half() -> Tensor:
+        with torch.autocast(where, dtype=torch.bfloat16):
+            return plain()
+
+    times, before, after = ratio(plain, half, repeats)
+    alike = float((plain().sign() == half().sign()).float().mean())
+    print(
+        f"batch {batch:4} {1000 * before:9.2f} ms{1000 * after:9.2f} ms  ratio {times:6.2f}  signs alike {alike:.3f}",
+        flush=True,
+    )
+
+
 def compare_graphs(where: str, batches: tuple[int, ...], repeats: int) -> None:
     """Print the ratio of one step as it is and as a CUDA graph, and as it is and with a compiled network."""
     print("\none step of an attack as it is against a CUDA graph, and against a compiled network")
@@ -150,6 +207,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=100, help="images of the stacked attacks (default 100)")
     parser.add_argument("--singles", type=int, default=4, help="images attacked one at a time, then scaled (default 4)")
+    parser.add_argument(
+        "--rivals", type=int, default=None, help="images of masking against rivals (default 1000, without a GPU 8)"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="times everything is run (default 3)")
     arguments = parser.parse_args()
     threads = int(os.environ.get("OMP_NUM_THREADS", "2"))
@@ -158,12 +218,15 @@ def main() -> None:
     print(set_up())
     if not torch.cuda.is_available():
         compare_stacked("cpu", arguments.images, arguments.singles, arguments.repeats)
-        print("\nno GPU is here: CPU against GPU, CUDA graphs and compilation are not measured")
+        compare_rivals("cpu", arguments.rivals or 8, arguments.repeats)
+        print("\nno GPU is here: CPU against GPU, bfloat16, CUDA graphs and compilation are not measured")
         return
     print(f"GPU: {torch.cuda.get_device_name()}, CUDA {torch.version.cuda}")
     compare_devices(arguments.images, arguments.repeats)
     for where in ("cpu", "cuda"):
         compare_stacked(where, arguments.images, arguments.singles, arguments.repeats)
+    compare_rivals("cuda", arguments.rivals or 1000, arguments.repeats)
+    compare_precision("cuda", CHUNK, arguments.repeats)
     compare_graphs("cuda", STEP_BATCHES, arguments.repeats)
 
 

@@ -82,3 +82,32 @@ def test_a_run_is_told_from_one_of_parts_and_from_one_that_is_older_than_its_con
     raw["models"]["standard"]["training"]["epochs"] += 1
     model = "results/models/digits/standard.safetensors"
     assert problems(provenance, config.Config(raw)) == [f"{model}: older than its configuration"]
+
+
+def _options(setting: str) -> dict[str, float]:
+    """Return the options of one setting of the table ``tuning``."""
+    return {name: float(value) for name, value in (option.split() for option in setting.split(", "))}
+
+
+@pytest.mark.parametrize("name", ["reference", "paper"])
+def test_attacks_have_the_options_that_the_tuning_chose(name: str, tmp_path: Path) -> None:
+    for folder in ("clothing", "networks"):
+        (tmp_path / folder).mkdir()
+    settings = config.load(ROOT / "config" / f"{name}.yaml", tmp_path)
+    tuning = read(ROOT / "results" / "tuning" / "tuning.csv")
+    winners = tuning[tuning["winner"]]
+    checked = [attack for attack in winners["attack"].unique() if attack in settings.attacks]
+    assert {"mi_mine", "mi_masking", "mi_observer", "cw_l2", "fmn_l2", "alma_ssim", "perc_al"} <= set(checked)
+    for attack in checked:
+        chosen = {
+            row["dataset"]: _options(row["setting"]) for _, row in winners[winners["attack"] == attack].iterrows()
+        }
+        tuned_on = [dataset for dataset in chosen if dataset in settings.attacks[attack].datasets]
+        used = {
+            dataset: {option: float(settings.attacks[attack].options[dataset][option]) for option in chosen[dataset]}
+            for dataset in tuned_on
+        }
+        # One setting for all data sets, or each one's own.
+        assert all(used[dataset] == chosen.get("all") for dataset in tuned_on) or used == {
+            dataset: chosen[dataset] for dataset in tuned_on
+        }, attack

@@ -398,6 +398,8 @@ OTHER_VALUES = {
 SHORT = {
     "masking binary": {"search": "binary", "steps": 6, "search_steps": 2},
     "mine": {"search": "primal_dual", "steps": 8, "samples": 64, "hidden": 16},
+    # Without a filter the size of the image does not matter.
+    "observer": {"steps": 12, "sensitivity": 0.25},
 }
 
 
