@@ -10,6 +10,8 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) all $(if $(CONFIG),--configfile $
 
 # Runs of hours have folders of their own: what is done stays there, and the same command goes on.
 RUNS := build
+# Rows of a reference that was begun elsewhere, see `reference`.
+ROWS ?=
 # Where data sets lie that nobody downloads: clothing/ of it holds the photographs of config/reference.yaml.
 INFOADV_DATA ?= data
 RUN = $(BIN)/snakemake --cores $(CORES) all --configfile config/$@.yaml --directory $(RUNS)/$@
@@ -85,13 +87,18 @@ networks: $(STAMP)
 
 # The attacks, then the information profiles.
 # How much is left says `infoadv status --configfile config/reference.yaml --directory build/reference`.
+# To go on on another machine: make reference ROWS=FOLDER, with the folders metrics, transfer, calibration, flow and benchmarks that
+# are in build/*/results of the first one, at the same commit. What they hold is not made again, once networks and data sets are there:
+# Snakemake goes by times.
 reference: $(STAMP)
 	mkdir -p results/networks
 	set -e; for run in reference profiles; do \
 	  mkdir -p $(RUNS)/$$run; \
 	  ln -sfn "$(abspath $(INFOADV_DATA))/clothing" $(RUNS)/$$run/clothing; \
 	  ln -sfn "$(abspath results/networks)" $(RUNS)/$$run/networks; \
-	  $(BIN)/snakemake --cores $(CORES) --keep-going all --configfile config/$$run.yaml --directory $(RUNS)/$$run; done
+	  snakemake="$(BIN)/snakemake --cores $(CORES) --keep-going --configfile config/$$run.yaml --directory $(RUNS)/$$run"; \
+	  if [ -d "$(ROWS)/$$run" ]; then $$snakemake data models; cp -r "$(ROWS)/$$run/." $(RUNS)/$$run/results; fi; \
+	  $$snakemake all; done
 	rm -rf results/reference figures/reference && mkdir -p results/reference/profiles figures/reference/profiles
 	for kind in csv md tex; do \
 	  cp $(RUNS)/reference/results/tables/*.$$kind results/reference && \

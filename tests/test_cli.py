@@ -137,6 +137,8 @@ def test_unknown_names_are_answered_with_the_known_ones(tmp_path, capsys):
     line = failed(capsys, "data", "--spec", '{"source": "digitz"}', "--out", tmp_path / "x.safetensors")
     assert "digits" in line
     assert "mnist" in failed(capsys, "fetch", "--source", "imagenet", "--root", tmp_path)
+    typed = ("fetch", "--source", "mnist", "--root", tmp_path, "--options", '{"split": "letters"}')
+    assert "'mnist' is not downloaded by 'split', but by: nothing." in failed(capsys, *typed)
     assert "quality" in failed(capsys, "table", "qualty", "--spec", "{}", "--out-dir", tmp_path, "x.parquet")
 
 
@@ -151,6 +153,14 @@ def test_unknown_names_are_answered_with_the_known_ones(tmp_path, capsys):
         (
             ["attack", "--data", "D", "--model", "M", "--images", "1", "--chunk", "1", "--spec", '{"method": "ddn"}'],
             "--spec: lacks the key 'name'; it needs: name, method.",
+        ),
+        (
+            ["train", "--data", "D", "--checkpoint", "C", "--spec", '{"architecture": "small_cnn"}'],
+            "--spec: lacks the key 'options'; it needs: architecture, options, training.",
+        ),
+        (
+            ["flow", "--data", "D", "--model", "M", "--spec", '{"studies": []}', "ATTACK"],
+            "--spec: lacks the key 'matched'; it needs: studies, matched",
         ),
     ],
 )
@@ -174,7 +184,8 @@ def test_a_data_root_without_the_data_set_says_what_to_do(tmp_path, capsys):
 def test_a_gpu_that_is_not_there(monkeypatch, tmp_path, capsys):
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    arguments = ("--data", "d", "--spec", "{}", "--checkpoint", "c", "--out", tmp_path / "o.safetensors")
+    spec = '{"architecture": "small_cnn", "options": {}, "training": {}}'
+    arguments = ("--data", "d", "--spec", spec, "--checkpoint", "c", "--out", tmp_path / "o.safetensors")
     assert "device 'cuda' was asked for" in failed(capsys, "train", *arguments, "--device", "cuda")
     assert device.resolve("auto") == "cpu"
     assert device.resolve("cpu") == "cpu"

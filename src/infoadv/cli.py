@@ -103,15 +103,19 @@ def _fetch(arguments: argparse.Namespace) -> None:
     if arguments.root is None:
         raise InfoadvError("--root is needed: the folder to download into.")
     fetch = plugins.module("data", arguments.source).fetch
-    wanted = inspect.signature(fetch).parameters
+    wanted = {
+        key: parameter
+        for key, parameter in inspect.signature(fetch).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    for key in arguments.options.keys() - wanted.keys():
+        raise InfoadvError(
+            f"--options: data source {arguments.source!r} is not downloaded by {key!r}, but by: {', '.join(wanted) or 'nothing'}."
+        )
     for key, parameter in wanted.items():
-        if (
-            parameter.kind is parameter.KEYWORD_ONLY
-            and parameter.default is parameter.empty
-            and key not in arguments.options
-        ):
+        if parameter.default is parameter.empty and key not in arguments.options:
             raise InfoadvError(f"--options is needed: data source {arguments.source!r} is downloaded by {key!r}.")
-    fetch(Path(arguments.root), **{key: value for key, value in arguments.options.items() if key in wanted})
+    fetch(Path(arguments.root), **arguments.options)
 
 
 def _data(arguments: argparse.Namespace) -> None:
@@ -121,6 +125,8 @@ def _data(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    if not {"members", "weights"} & arguments.spec.keys():
+        _require(arguments.spec, "architecture", "options", "training")
     device = _prepared_device(arguments)
     from infoadv.stages import train
 
@@ -191,6 +197,7 @@ def _transfer(arguments: argparse.Namespace) -> None:
 
 
 def _flow(arguments: argparse.Namespace) -> None:
+    _require(arguments.spec, "studies", "matched", "estimators", "evidence", "shifts", "iterates", "probes")
     device = _prepared_device(arguments)
     from infoadv.stages import flow
 
@@ -339,17 +346,19 @@ def _parser() -> argparse.ArgumentParser:
     def seeded(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--seed", type=int, default=0, help="seed of all randomness (default 0)")
 
-    def computing(sub: argparse.ArgumentParser) -> None:
-        seeded(sub)
-        sub.add_argument(
-            "--device", choices=("cpu", "cuda", "auto"), default="cpu", help="where to compute (default cpu)"
-        )
+    def threaded(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--threads",
             type=_positive,
             default=1,
             help="CPU threads; another number can change the bytes of the result (default 1)",
         )
+
+    def computing(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--device", choices=("cpu", "cuda", "auto"), default="cpu", help="where to compute (default cpu)"
+        )
+        threaded(sub)
 
     sub = command(
         "check", _check, "check a configuration and say what it would run", "infoadv check config/config.yaml"
@@ -460,6 +469,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="model artefact of an earlier run, taken if it is what the specification asks for",
     )
+    seeded(sub)
     computing(sub)
     sub.add_argument("--checkpoint", required=True, help="file from which a killed job goes on; removed at the end")
     sub.add_argument("--out", required=True, help="model artefact to write")
@@ -524,6 +534,7 @@ def _parser() -> argparse.ArgumentParser:
         help="place in the seeded order to take them from (default: 0)",
     )
     sub.add_argument("--chunk", type=_positive, required=True, help="images that run together")
+    seeded(sub)
     computing(sub)
     sub.add_argument("--like", help="attack artefact; the control takes its perturbation norms")
     sub.add_argument("--reference", help="model artefact for an attack with backbone: reference")
@@ -556,6 +567,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--attack", required=True, help="attack artefact")
     spec(sub, "options of each metric, by name")
     sub.add_argument("--reference", help="model artefact whose features LPIPS with backbone reference compares")
+    seeded(sub)
     computing(sub)
     sub.add_argument("--out", required=True, help="metrics artefact to write")
 
@@ -582,6 +594,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--data", required=True, help="data artefact")
     sub.add_argument("--model", required=True, help="model artefact in which the images are followed")
     spec(sub, "studies and how profiles are measured: the section flow of the configuration, for this network")
+    seeded(sub)
     computing(sub)
     sub.add_argument("--out", required=True, help="flow artefact to write")
     sub.add_argument("attacks", nargs="+", metavar="ATTACK", help="attack artefacts, on this network or another one")
@@ -595,12 +608,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     spec(sub, "dimensions, samples, rhos, seeds and steps, and where wanted critics, bounds and attack_steps")
     seeded(sub)
-    sub.add_argument(
-        "--threads",
-        type=_positive,
-        default=1,
-        help="CPU threads; another number can change the bytes of the result (default 1)",
-    )
+    threaded(sub)
     sub.add_argument("--out", required=True, help="calibration artefact to write")
     sub.set_defaults(device="cpu")
 

@@ -14,8 +14,10 @@ from infoadv.artifacts import ArtifactError, shards
 from infoadv.attacks import AttackError, AttackResult, CountingModel, generator, harness, margin
 from infoadv.attacks.foolbox import cw_l2
 from infoadv.attacks.information import masking
+from infoadv.attacks.noise import gaussian_noise
 from infoadv.numerics.pixels import to_images
 from infoadv.registry import plugins
+from infoadv.registry.options import OptionError
 from infoadv.stages import attack as attack_stage
 
 CPU = torch.device("cpu")
@@ -243,6 +245,43 @@ def test_targeted(attack, target):
     assert (arrays["target"] != arrays["label"]).all()
     assert arrays["success"].any()
     np.testing.assert_array_equal(arrays["success"], found == expected)
+
+
+def test_a_target_that_there_is_not_is_refused(attack):
+    with pytest.raises(
+        AttackError, match="target: 'nxt' is not allowed; choose one of: untargeted, next, least_likely"
+    ):
+        attack("tight", target="nxt")
+
+
+def test_options_that_the_attack_does_not_take_are_refused(attack):
+    with pytest.raises(
+        OptionError, match=r"tight: cannot be called with these options \(got an unexpected .*'stepz'\)"
+    ):
+        attack("tight", stepz=5)
+
+
+def test_a_control_takes_the_norms_of_an_attack_on_its_own_network(attack, tmp_path):
+    attack("tight", name="copied", images=4)
+    data_path, model_path = attack.inputs[3]
+    made_by = partial(attack_stage.run, images=4, chunk=4, seed=0, device="cpu", like=tmp_path / "copied.safetensors")
+    noise = {"name": "noise", "method": "gaussian_noise", "options": {"like": "copied"}}
+    attack.toys["gaussian_noise"] = gaussian_noise
+    made_by(data_path, model_path, noise, out=tmp_path / "noise.safetensors")
+    copied, made = (
+        artifacts.load_tensors(tmp_path / f"{name}.safetensors", "attack")[0] for name in ("copied", "noise")
+    )
+    clean = data.load(data_path)[0].x_test[made["index"]].astype(float)
+    wanted, found = (
+        np.linalg.norm((arrays["adversarial_8bit"] - clean).reshape(4, -1), axis=1) for arrays in (copied, made)
+    )
+    np.testing.assert_allclose(found, wanted, rtol=0.2)
+
+    weights, header = artifacts.load_tensors(model_path, "model")
+    other = tmp_path / "linear.safetensors"
+    artifacts.save_tensors(other, {name: 2 * array for name, array in weights.items()}, header)
+    with pytest.raises(ArtifactError, match=r"copied\.safetensors: is an attack on another network or data set"):
+        made_by(data_path, other, noise, out=tmp_path / "other.safetensors")
 
 
 def test_least_likely_is_never_the_label():

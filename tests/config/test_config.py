@@ -254,6 +254,16 @@ REFUSED = [
     ("sweeps/ddn", {"option": "gamma", "values": [2]}, "sweeps.ddn.values.0: 2 is not allowed; give less than 1"),
     ("sweeps/dnn", {"option": "gamma", "values": [0.1]}, "sweeps: there is no attack 'dnn'; did you mean 'ddn'?"),
     ("statistics/reference", "cw_l2", "statistics.reference: there is no attack 'cw_l2'"),
+    (
+        "statistics/reference",
+        "noise",
+        "statistics.reference: 'noise' is a control or a value of a sweep, or runs on no network; choose",
+    ),
+    (
+        "statistics/reference",
+        "jsma",
+        "statistics.reference: 'jsma' is a control or a value of a sweep, or runs on no network",
+    ),
     ("statistics/judges", ["ssim", "jodd"], "statistics.judges: there is no metric 'jodd'"),
     ("figures/gird", {}, "figures: there is no figure 'gird'; did you mean 'grid'?"),
     ("figures/tradeoff/metric", "sim", "figures.tradeoff.metric: there is no metric 'sim'; did you mean 'ssim'?"),

@@ -20,7 +20,7 @@ def problems(provenance: pd.DataFrame, settings: Config) -> list[str]:
         found.append(f"artefacts of several commits or versions: {', '.join(commits)}")
     # Neither "none" nor a checkout with changes.
     found += [f"commit {commit!r} is no commit" for commit in commits if not re.fullmatch("[0-9a-f]{40}", commit)]
-    wanted = set(report_inputs.artefacts(settings))
+    wanted = {*report_inputs.artefacts(settings), *map(layout.attack_file, layout.attacked(settings))}
     found += [f"{file}: not there" for file in sorted(wanted - set(provenance["file"]))]
     found += [f"{file}: not asked for" for file in sorted(set(provenance["file"]) - wanted)]
     made = dict(zip(provenance["file"], provenance["specification_sha256"], strict=True))

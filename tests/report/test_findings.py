@@ -22,14 +22,14 @@ digits,standard,theirs,8,0.85,0.8,0.9,0.875,,0.04,0.01
 digits,robust,ours,8,0.7,0.6,0.8,0.5,,0.5,0.1
 """
 RANKING = """\
-dataset,model,attack,n,mean_rank,low,high,critical_difference,home,rank_ssim,rank_nmi,rank_ciede2000
-all,all,ours,16,1.2,1,1.4,0.5,,1,1.1,
-all,all,theirs,16,2.5,2,3,0.5,,2,1.9,
-digits,standard,ours,8,1.25,1,1.5,0.5,nmi,1,1.2,
-digits,standard,close,8,1.5,1,2,0.5,,1,1.2,
-digits,standard,theirs,8,1.9,1,2,0.5,,2,1.8,
-digits,robust,ours,8,1.5,1,2,1.5,,2,1.5,
-digits,robust,theirs,8,1.5,1,2,1.5,,1,1.5,
+dataset,model,attack,n,mean_rank,low,high,near_best,home,rank_ssim,rank_nmi,rank_ciede2000
+all,all,ours,16,1.2,1,1.4,True,,1,1.1,
+all,all,theirs,16,2.5,2,3,False,,2,1.9,
+digits,standard,ours,8,1.25,1,1.5,True,nmi,1,1.2,
+digits,standard,close,8,1.5,1,2,True,,1,1.2,
+digits,standard,theirs,8,1.9,1,2,False,,2,1.8,
+digits,robust,ours,8,1.5,1,2,True,,2,1.5,
+digits,robust,theirs,8,1.5,1,2,True,,1,1.5,
 """
 COMPARISON = """\
 dataset,model,attack,reference,metric,better
@@ -143,7 +143,7 @@ def test_standing_counts_the_tests_on_ranked_metrics_without_the_attacks_own(tab
         found.standing("ours", reference="third", model="standard")
 
 
-def test_near_best_are_those_within_the_critical_difference(tables):
+def test_near_best_are_those_that_the_table_marks(tables):
     found = Tables(tables)
     assert found.near_best(dataset="all") == ["ours"]
     assert found.near_best(model="standard") == ["ours", "close"]

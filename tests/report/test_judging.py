@@ -23,6 +23,10 @@ LEVELS = {"jod": (9.0, 0.5), "flip": (0.1, -0.02), "mdsi": (0.3, -0.05), "fsim":
 SETTINGS = statistics.Settings(resamples=100)
 
 
+def verdicts(rows, target, attack, rivals, settings):
+    return judging.decide(rows, target, attack, rivals, judging.compare(rows, target, attack, rivals, settings))
+
+
 def specification(*names: str, judges: list[str] | None = None, **optimises: list[str]) -> dict[str, Any]:
     attacks = {
         name: {"label": name.upper(), "color_index": place, "compared": True, "method": name}
@@ -51,8 +55,8 @@ def verdict(tmp_path: Path, leads: dict[str, float], *, ours: dict[str, Any] | N
     """Return the verdict on an attack with these leads over DDN, whose columns may be overridden."""
     paths = [artefact(tmp_path, "ours", 1, leads, **(ours or {})), artefact(tmp_path, "ddn", 2, {}, **columns)]
     loaded = rows.load(paths, specification("ours", "ddn"))
-    (found,) = judging.verdicts(loaded, TARGET, "ours", ["ddn"], SETTINGS)
-    (back,) = judging.verdicts(loaded, TARGET, "ddn", ["ours"], SETTINGS)
+    (found,) = verdicts(loaded, TARGET, "ours", ["ddn"], SETTINGS)
+    (back,) = verdicts(loaded, TARGET, "ddn", ["ours"], SETTINGS)
     if not ours:
         # What is ahead for one is behind for the other.
         assert {found.overall, back.overall} in ({"ahead", "behind"}, {"level"}, {"not judged"})
@@ -103,7 +107,7 @@ def test_an_attack_that_fails_or_takes_more_passes_is_not_judged(tmp_path: Path)
     # A rival that fails is compared where it succeeds.
     paths = [artefact(tmp_path, "ours", 1, ALL), artefact(tmp_path, "ddn", 2, {}, success=success)]
     loaded = rows.load(paths, specification("ours", "ddn"))
-    assert judging.verdicts(loaded, TARGET, "ours", ["ddn"], SETTINGS)[0].overall == "ahead"
+    assert verdicts(loaded, TARGET, "ours", ["ddn"], SETTINGS)[0].overall == "ahead"
     assert set(judging.compare(loaded, TARGET, "ours", ["ddn"], SETTINGS)["n"]) == {IMAGES - 1}
 
 
@@ -118,7 +122,7 @@ def test_a_judge_that_one_side_optimises_is_not_counted(tmp_path: Path) -> None:
     assert found.loc["jod", "verdict"] == "home"
     assert np.isnan(found.loc["jod", "p"])
     assert set(found["verdict"].drop("jod")) == {"ahead"}
-    assert judging.verdicts(loaded, TARGET, "ours", ["floor"], SETTINGS)[0].overall == "not judged"
+    assert verdicts(loaded, TARGET, "ours", ["floor"], SETTINGS)[0].overall == "not judged"
 
 
 def test_the_family_is_all_rivals_and_judges_of_a_network(tmp_path: Path) -> None:
@@ -226,11 +230,11 @@ def test_without_the_plain_l2_attack_jod_has_to_be_ahead(tmp_path: Path) -> None
     same = np.full(IMAGES, 9.9)
     paths = [artefact(tmp_path, "ours", 1, ALL, jod=same), artefact(tmp_path, "cw", 2, {}, jod=same)]
     loaded = rows.load(paths, specification("ours", "cw"))
-    assert judging.verdicts(loaded, TARGET, "ours", ["cw"], SETTINGS)[0].overall == "level"
+    assert verdicts(loaded, TARGET, "ours", ["cw"], SETTINGS)[0].overall == "level"
 
 
 def test_jod_alone_gives_no_verdict(tmp_path: Path) -> None:
     paths = [artefact(tmp_path, "ours", 1, ALL), artefact(tmp_path, "ddn", 2, {})]
     loaded = rows.load(paths, specification("ours", "ddn"))
     alone = statistics.Settings(resamples=100, judges=("jod",))
-    assert judging.verdicts(loaded, TARGET, "ours", ["ddn"], alone)[0].overall == "not judged"
+    assert verdicts(loaded, TARGET, "ours", ["ddn"], alone)[0].overall == "not judged"

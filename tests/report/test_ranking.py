@@ -13,6 +13,10 @@ from helpers.report_artifacts import save_metrics, save_results
 from infoadv.report import figures, ranking, rows, statistics, tables
 
 
+def ranked(loaded, targets, **options):
+    return ranking.rank(loaded, targets, ranking.perceptual(loaded.metrics, statistics.JUDGES), **options)
+
+
 def specification(*names: str, **entries: dict[str, Any]) -> dict[str, Any]:
     attacks = {
         name: {"label": name.upper(), "color_index": place, "compared": True} | entries.get(name, {})
@@ -39,7 +43,7 @@ def three(tmp_path: Path) -> list[str]:
 
 
 def test_ranks_by_hand(three: list[str]) -> None:
-    found = ranking.rank(rows.load(three, specification("a", "b", "c")), [("d", "m")])
+    found = ranked(rows.load(three, specification("a", "b", "c")), [("d", "m")])
     assert [attack.name for attack in found.attacks] == ["a", "b", "c"]
     assert [metric.column for metric in found.metrics] == ["ssim", "haarpsi", "gmsd"]
     # Image 0: ranks 1 1 3, 2 2 1, 3 3 2, so scores 5/3, 5/3, 8/3; image 1: 1.5 2 1, 1.5 1 2, 3 3 3, so 1.5, 1.5, 3.
@@ -52,13 +56,13 @@ def test_ranks_by_hand(three: list[str]) -> None:
 
 def test_a_metric_that_an_attack_optimises_is_not_counted_for_it(three: list[str]) -> None:
     loaded = rows.load(three, specification("a", "b", "c", b={"optimises": ["gmsd", "l2"]}))
-    found = ranking.rank(loaded, loaded.targets)
+    found = ranked(loaded, loaded.targets)
     assert found.home.tolist() == [[False] * 3, [False, False, True], [False] * 3]
     # Image 0: b scores 2 instead of 5/3. Image 1: b scores 1.25, a 1.5.
     assert found.ranks.tolist() == [[1, 2, 3], [2, 1, 3], [2, 1, 3]]
     nearly = rows.load(three, specification("a", "b", "c", b={"nearly": ["gmsd", "l2"]}))
-    assert not ranking.rank(nearly, nearly.targets).home.any()
-    assert (ranking.rank(nearly, nearly.targets, strict=True).ranks == found.ranks).all()
+    assert not ranked(nearly, nearly.targets).home.any()
+    assert (ranked(nearly, nearly.targets, strict=True).ranks == found.ranks).all()
 
 
 def test_only_attacks_and_metrics_of_all_targets_meet(three: list[str], tmp_path: Path) -> None:
@@ -67,7 +71,7 @@ def test_only_attacks_and_metrics_of_all_targets_meet(three: list[str], tmp_path
         metrics(tmp_path, "c", "other", ssim=[0.6], gmsd=[0.1]),
     ]
     loaded = rows.load([*three, *other], specification("a", "b", "c"))
-    found = ranking.rank(loaded, loaded.targets)
+    found = ranked(loaded, loaded.targets)
     assert [attack.name for attack in found.attacks] == ["a", "c"]
     assert [metric.column for metric in found.metrics] == ["ssim", "gmsd"]
     # Three common images of the first target, on the last of which c fails, and one of the second.

@@ -183,6 +183,9 @@ def test_visibility_takes_any_directed_metric_and_the_first_judge_without_one(tm
     assert shares["y"].to_dict() == {"cw": 0.5, "weak": 0.0}
     asked = draw("visibility", inputs, specification(at=0.6), tmp_path)
     assert asked.loc[asked["panel"] == "share", "y"].tolist() == [0.75, 0.25]
+    (tmp_path / "none").mkdir()
+    nothing = judged(tmp_path / "none", {"cw": ([0.1, 0.3], [False, False])}, "flip")
+    assert draw("visibility", nothing, specification(), tmp_path)["y"].tolist() == [0.0]
     (tmp_path / "l2").mkdir()
     with pytest.raises(InfoadvError, match=r"visibility: no judge was computed"):
         draw("visibility", judged(tmp_path / "l2", {"cw": ([1.0], [True])}, "l2"), specification(), tmp_path)

@@ -293,6 +293,9 @@ def test_what_did_nothing_or_is_absent_is_not_testable(empty: list[str], planted
     reasons = frame[frame["role"] == "deciding"].groupby("question")["reason"].first()
     assert reasons["Q3"] == "flow.distilled is not configured"
     assert reasons["Q4"] == "no flow artefact of flow.trimmed was given"
+    frame = claims_table.build(without(planted, "deep_conv"), specification(estimators=["copula"])).frame
+    reasons = frame[frame["role"] == "deciding"].groupby("question")["reason"].first()
+    assert reasons["Q5d"] == "no flow artefact of flow.isolated was given"
 
 
 def test_too_few_images_decide_nothing(tmp_path: Path) -> None:

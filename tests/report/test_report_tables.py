@@ -201,20 +201,34 @@ def test_comparison_finds_the_better_side(tmp_path: Path) -> None:
     assert "*+0.100*" in markdown
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        (lambda header: header["inputs"].update(reference="another"), "LPIPS looked through another reference network"),
-        (lambda header: header["metrics"]["ssim"].update(better="lower"), "declares the metric ssim otherwise"),
-    ],
-    ids=["judge", "declaration"],
-)
-def test_metrics_that_do_not_belong_together(three, spec, tmp_path, changed, message) -> None:
+def test_metrics_that_declare_a_column_otherwise_do_not_belong_together(three, spec, tmp_path) -> None:
     frame, header = artifacts.load_rows(three[2], "metrics")
-    changed(header)
+    header["metrics"]["ssim"].update(better="lower")
     artifacts.save_rows(three[2], frame, header)
-    with pytest.raises(InfoadvError, match=message):
+    with pytest.raises(InfoadvError, match="declares the metric ssim otherwise"):
         tables.write("quality", three, spec, tmp_path)
+
+
+def test_an_attack_without_lpips_has_no_reference_network_to_agree_on(tmp_path: Path, spec: dict[str, Any]) -> None:
+    with_lpips = metrics(tmp_path, "a", [True, True], l2=[1.0, 2.0], lpips_reference=[0.1, 0.2])
+    without = metrics(tmp_path, "b", [True, True], l2=[1.0, 2.0])
+    frame, header = artifacts.load_rows(without, "metrics")
+    artifacts.save_rows(without, frame.drop(columns="lpips_reference"), header)
+    frame, header = artifacts.load_rows(with_lpips, "metrics")
+    header["inputs"].update(reference="a network")
+    artifacts.save_rows(with_lpips, frame, header)
+    tables.write("quality", [with_lpips, without], spec, tmp_path)
+    assert pd.read_csv(tmp_path / "quality.csv")["lpips"].isna().tolist() == [False, True]
+    otherwise = metrics(tmp_path, "weak", [True, True], l2=[1.0, 2.0], lpips_reference=[0.1, 0.2])
+    with pytest.raises(InfoadvError, match="LPIPS looked through another reference network"):
+        tables.write("quality", [with_lpips, without, otherwise], spec, tmp_path)
+
+
+def test_a_run_with_one_attack_has_empty_tables_of_tests(tmp_path: Path) -> None:
+    alone = [metrics(tmp_path, "a", [True, True], l2=[1.0, 2.0], ssim=[0.9, 0.8])]
+    for table in ("comparison", "over_networks"):
+        tables.write(table, alone, specification(a={}), tmp_path)
+        assert pd.read_csv(tmp_path / f"{table}.csv").empty
 
 
 def test_comparison_needs_its_reference(three: list[str], spec: dict[str, Any], tmp_path: Path) -> None:
@@ -337,6 +351,27 @@ def test_provenance_names_the_files_that_an_artefact_was_made_from(tmp_path: Pat
     # The two attacks differ in their specification alone.
     assert frame["specification_sha256"].nunique() == 3
     assert "| attack | 2 |" in (tmp_path / "provenance.md").read_text()
+
+
+def test_metrics_tell_what_made_an_attack_whose_images_are_gone(tmp_path: Path, monkeypatch) -> None:
+    made = artifacts.provenance("attack", {"name": "a"}, inputs={"model": __file__}, seed=3, dataset="d", model="m")
+    images = tmp_path / "results" / "attacks" / "d" / "m" / "a.safetensors"
+    artifacts.save_tensors(images, {"index": np.zeros(1)}, made)
+    measured = metrics(tmp_path, "a", [True, True], l2=[1.0, 2.0])
+    frame, header = artifacts.load_rows(measured, "metrics")
+    of_images = {
+        "attacked": {"attack": artifacts.read_header(images)},
+        "inputs": {"attack": artifacts.file_digest(images)},
+    }
+    artifacts.save_rows(measured, frame, header | of_images)
+    monkeypatch.chdir(tmp_path)
+    tables.write("provenance", [measured, "results/attacks/d/m/a.safetensors"], {}, tmp_path)
+    known = pd.read_csv(tmp_path / "provenance.csv", keep_default_na=False).set_index("file")
+    images.unlink()
+    tables.write("provenance", [measured], {}, tmp_path)
+    told = pd.read_csv(tmp_path / "provenance.csv", keep_default_na=False).set_index("file")
+    assert told.to_dict() == known.to_dict()
+    assert told.loc[measured, "made_from"] == "attacks/d/m/a"
 
 
 def test_a_page_shows_what_the_markdown_says_and_runs_none_of_it(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from infoadv import artifacts, data, metrics, models
 from infoadv.stages import measure
+from infoadv.stages.looking import classified
 
 SPECIFICATION = {"l2": {}, "ssim": {}, "ciede2000": {}, "lpips": {"backbone": "reference"}}
 COUNT = 5
@@ -138,7 +139,14 @@ def test_equal_inputs_give_equal_bytes(files):
 def test_numbers_do_not_depend_on_the_batch(files, monkeypatch):
     together, _ = run(files)
     monkeypatch.setattr(metrics, "BATCH", 2)
+    sizes = []
+    monkeypatch.setattr(
+        measure,
+        "classified",
+        lambda *given, size, **named: sizes.append(size) or classified(*given, size=size, **named),
+    )
     apart, _ = run(files)
+    assert sizes == [2, 2]
     numbers = ["margin", "l2", "ssim", "lpips_reference"]
     np.testing.assert_allclose(together[numbers], apart[numbers], rtol=1e-4, atol=1e-6)
 

@@ -255,6 +255,7 @@ def test_a_finished_network_is_taken_whole(train, monkeypatch, tmp_path, capsys)
     tensors, header = artifacts.load_tensors(earlier, "model")
     artifacts.save_tensors(earlier, tensors, header | {"commit": "1" * 40})
     monkeypatch.setattr(loop, "train", lambda *arguments: pytest.fail("trained"))
+    checkpoint(tmp_path, "taken").write_bytes(b"of a training that was killed")
     taken, after = artifacts.load_tensors(train("taken", epochs=3, trained=earlier), "model")
     assert taken.keys() == tensors.keys()
     assert all((taken[name] == tensors[name]).all() for name in tensors)
@@ -265,6 +266,7 @@ def test_a_finished_network_is_taken_whole(train, monkeypatch, tmp_path, capsys)
         key: header[key] for key in ("clean_accuracy", "pgd_accuracy", "made_from", "specification")
     }
     assert "taken from" in capsys.readouterr().err
+    assert not checkpoint(tmp_path, "taken").exists()
     # Taken again, it still names the commit that trained it.
     again = train("again", epochs=3, trained=tmp_path / "taken.safetensors")
     assert artifacts.read_header(again)["trained_commit"] == "1" * 40

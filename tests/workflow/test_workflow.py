@@ -140,6 +140,32 @@ def test_networks_of_an_earlier_run_are_taken_and_not_trained_again(finished, tm
     assert "Nothing to be done" in succeed(tree, "models")
 
 
+def test_a_run_goes_on_elsewhere_from_its_rows_alone(finished, tmp_path):
+    tree = pipeline.copy_tree(tmp_path / "tree")
+    succeed(tree, "data", "models")
+    for folder in ("metrics", "transfer", "calibration", "flow", "benchmarks"):
+        if (finished / "results" / folder).exists():
+            shutil.copytree(finished / "results" / folder, tree / "results" / folder, dirs_exist_ok=True)
+            for path in (tree / "results" / folder).rglob("*.*"):
+                path.touch()
+    jobs = planned(tree, "tables")
+    assert {rule for rule, _ in jobs if not rule.startswith("table_")} == {"tables"}
+    succeed(tree, "tables")
+    tables = [
+        {
+            row["file"]: row
+            for row in csv.DictReader((folder / "results/tables/provenance.csv").read_text().splitlines())
+        }
+        for folder in (finished, tree)
+    ]
+    assert tables[1] == tables[0]
+    assert (tree / "results/tables/quality.csv").read_bytes() == (finished / "results/tables/quality.csv").read_bytes()
+    # Pictures need images: those attacks run, and what they measure is measured anew.
+    jobs = planned(tree, "all")
+    assert {name for rule, name in jobs if rule == "attack"} == {"ddn", "mi_masking", "noise"}
+    assert {name for rule, name in jobs if rule == "metrics"} == {"ddn", "mi_masking", "noise"}
+
+
 GATHERED = [f"results/attacks/digits/standard/{name}.safetensors" for name in ("ddn", "noise")]
 SHARD_JOBS = {("attack_shard", str(shard)) for shard in range(3)} | {("gather", "ddn"), ("gather", "noise")}
 

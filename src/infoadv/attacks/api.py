@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from infoadv.attacks.contract import AttackResult, CountingModel, as_found
-from infoadv.attacks.harness import Attacked, budget, choose_targets, run_batch
+from infoadv.attacks.harness import Attacked, budget, check_signature, choose_targets, run_batch
 from infoadv.execution.progress import Progress
 from infoadv.numerics.checks import check_images, checked_seed, integers, numbers
 from infoadv.registry import options as checking
@@ -151,7 +151,7 @@ def _function(name: str | Callable[..., AttackResult], options: dict[str, Any]) 
             raise OptionError(f"name: a {type(name).__name__} is not allowed; give an attack's name or a function.")
         function, method = inspect.unwrap(name), getattr(name, "__name__", "the attack")
         if method not in plugins.names("attacks") or plugins.load("attacks", method) is not function:
-            _check_signature(name, method, options)
+            check_signature(name, method, options)
             return name, method, False
         # As infoadv.attacks gives it out.
         name = method
@@ -160,13 +160,6 @@ def _function(name: str | Callable[..., AttackResult], options: dict[str, Any]) 
     function = plugins.load("attacks", name)
     options |= checking.check_call("attacks", name, function, options)
     return function, name, True
-
-
-def _check_signature(function: Callable[..., Any], name: str, options: dict[str, Any]) -> None:
-    try:
-        inspect.signature(function).bind(None, None, None, targets=None, indices=None, seed=0, **options)
-    except TypeError as error:
-        raise OptionError(f"{name}: cannot be called with these options ({error}).") from error
 
 
 def _checked(model: nn.Module, images: Tensor, labels: Tensor, method: str) -> Tensor:

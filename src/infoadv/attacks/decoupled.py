@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -175,7 +176,7 @@ def _search(
         with torch.no_grad():
             kept = information(seen.detach())
             success = take_over(best, seen.detach(), kept, margins.detach(), confidence, begun + step)
-            trace.add(begun + step, margins, kept, lambda: projection_information(clean, seen.detach()))  # noqa: B023
+            trace.add(begun + step, margins, kept, partial(projection_information, clean, seen.detach()))
             # A pixel at the edge of its range cannot follow: leaving it in the norm would shorten the others.
             blocked = ((perturbed <= low) & (gradient < 0)) | ((perturbed >= high) & (gradient > 0))
             direction = whitening.pull_back(torch.where(blocked, 0.0, gradient))

@@ -7,6 +7,7 @@ adversarial; that 8-bit image is the result on which all metrics are taken.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from infoadv.attacks.contract import AttackError, AttackResult, CountingModel, a
 from infoadv.numerics.margins import batch_view, margin
 from infoadv.numerics.pixels import on_levels
 from infoadv.registry import plugins
+from infoadv.registry.options import OptionError
 
 #: Largest factor tried, and the ratio between the factors of the first sweep; BISECTIONS then refine.
 MAX_FACTOR = 16.0
@@ -71,12 +73,15 @@ class Attacked:
 def choose_targets(kind: str, model: nn.Module, images: Tensor, labels: Tensor, classes: int) -> Tensor | None:
     """Return the target class of each image (N,), or None for "untargeted".
 
-    "next" is the label plus one, "least_likely" the class with the smallest logit of the clean image.
+    "next" is the label plus one, "least_likely" the class with the smallest logit of the clean image. Raises ``AttackError`` for
+    any other ``kind``.
     """
     if kind == "untargeted":
         return None
     if kind == "next":
         return (labels + 1) % classes
+    if kind != "least_likely":
+        raise AttackError(f"target: {kind!r} is not allowed; choose one of: untargeted, next, least_likely.")
     with torch.no_grad():
         logits = model(images)
     return logits.scatter(1, labels[:, None], torch.inf).argmin(1)
@@ -128,6 +133,14 @@ def round_to_8_bits(
         images = torch.where(batch_view(found, images), scaled(factor), images)
         reached = reached | found
     return images, reached, factor
+
+
+def check_signature(function: Callable[..., Any], name: str, options: Mapping[str, Any]) -> None:
+    """Raise ``OptionError`` unless the attack ``function``, which errors call ``name``, can be called with ``options``."""
+    try:
+        inspect.signature(function).bind(None, None, None, targets=None, indices=None, seed=0, **options)
+    except TypeError as error:
+        raise OptionError(f"{name}: cannot be called with these options ({error}).") from error
 
 
 def budget(options: Mapping[str, Any], method: str) -> dict[str, float]:

@@ -35,7 +35,7 @@ OPTIMISES: dict[str, list[str]] = {"observer": []}
 NEARLY_OPTIMISES = {"observer": ["ssim"]}
 
 #: Pixels of a display in a degree of the visual field, on which the image is enlarged: as the metrics jod and flip have it.
-_DISPLAY = 30.0
+_PIXELS_PER_DEGREE = 30.0
 
 
 def observer(
@@ -90,7 +90,7 @@ def observer(
         The successful iterate with the least information, else the one nearest to success; the trace holds margin, estimate
         and the closed form of the projected information.
     """
-    size = pixels_per_degree or _DISPLAY / factor(images, None)
+    size = pixels_per_degree or _PIXELS_PER_DEGREE / factor(images, None)
     view = Observer.of(images, luminance_noise, chrominance_noise, size, sensitivity)
     best, trace = decoupled(
         model,

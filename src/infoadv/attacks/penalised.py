@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, cast
 
 import torch
@@ -85,6 +86,7 @@ def penalised(
         optimizer = (Adam if penalty.optimizer == "adam" else SGD)([moved], penalty.learning_rate)
         information = information_of(number)
         trained = cast(TrainedInformation, information) if hasattr(information, "ascend") else None
+        truth = trained.truth if trained is not None else partial(projection_information, clean)
         reached = torch.zeros(len(clean), dtype=torch.bool, device=clean.device)
         for step in range(penalty.steps):
             perturbed = moved if penalty.box == "projected" else moved.clamp(low, high)
@@ -100,14 +102,12 @@ def penalised(
                 trained.ascend()
             with torch.no_grad():
                 now = number * penalty.steps + step
-                attempt = seen.detach().clone()
+                attempt = seen.detach()
                 judged = (
                     trained.judged(attempt) if trained else information(attempt) if penalty.quantize else kept.detach()
                 )
                 reached |= take_over(best, attempt, judged, margins.detach(), confidence, now)
-                truth = trained.truth if trained is not None else lambda image: projection_information(clean, image)
-                image = perturbed.detach().clone()
-                trace.add(now, margins, kept, lambda: truth(image))  # noqa: B023
+                trace.add(now, margins, kept, partial(truth, perturbed.detach()))
                 optimizer.step(gradients)
                 moved.copy_(torch.minimum(torch.maximum(moved, outer_low), outer_high))
                 if penalty.rule == "primal_dual":

@@ -81,9 +81,21 @@ class Config:
 
     def _statistics(self) -> dict[str, Any]:
         schema = structure_schema()["properties"]["statistics"]
-        first = next(iter(self.attacks))
+        running = {run.attack for run in self.runs}
+        # What a table has a row of, on every network that it ran on.
+        fit = [
+            name
+            for name, attack in self.attacks.items()
+            if name in running and attack.sweep_of is None and not any("like" in own for own in attack.options.values())
+        ]
+        first = next(iter([*fit, *self.attacks]))
         statistics = filled(self.values.get("statistics", {"reference": first}), schema)
         require_known(statistics["reference"], self.attacks, "statistics.reference", "attack")
+        if fit and statistics["reference"] not in fit:
+            raise ConfigError(
+                f"statistics.reference: {statistics['reference']!r} is a control or a value of a sweep, or runs on no network; "
+                f"choose one of: {', '.join(fit)}."
+            )
         for claim in statistics["claimed"]:
             require_known(claim, self.attacks, "statistics.claimed", "attack")
             attack = self.attacks[claim]

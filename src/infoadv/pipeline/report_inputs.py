@@ -54,10 +54,12 @@ def benchmarks(settings: Config) -> list[str]:
 
 
 def artefacts(settings: Config) -> list[str]:
-    """Return every artefact that a table or figure is made from, and those that these are made from."""
+    """Return every artefact that a table or figure is made from, and those that these are made from.
+
+    But for the attacks: what is measured of them tells what made them, also where their images were removed.
+    """
     files = [layout.data_file(dataset) for dataset in settings.datasets]
     files += [layout.model_file(dataset, model) for dataset, model in settings.trained()]
-    files += [layout.attack_file(run) for run in layout.attacked(settings)]
     files += [layout.metrics_file(run) for run in settings.runs]
     files += [layout.transfer_file(dataset) for dataset in layout.transfers(settings)]
     files += [layout.CALIBRATION_FILE] if layout.calibrates(settings) else []

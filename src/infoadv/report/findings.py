@@ -39,10 +39,6 @@ TYPED = re.compile(
 )
 #: Columns of p values that nobody corrected, which decide nothing.
 _UNCORRECTED = re.compile(r"(?:.+_)?p(?:_(?!holm$)\w+)?")
-_FUNCTIONS = (
-    *("value", "shared", "percent", "interval", "p_value", "span", "values", "standing", "near_best"),
-    *("aim", "sides", "outcomes", "absent"),
-)
 
 
 class FindingsError(InfoadvError):
@@ -113,16 +109,12 @@ class Tables:
     def interval(self, table: str, column: str, decimals: int = 0, /, **rows: Any) -> str:
         """Return ``value [low, high]`` of the one row that matches, limits from ``{column}_low`` or else ``low``."""
         prefix = f"{column}_" if f"{column}_low" in self._frame(table) else ""
-        middle, low, high = (
-            rendering.number(self._number(table, name, rows), decimals)
-            for name in (column, f"{prefix}low", f"{prefix}high")
-        )
-        return f"{middle} [{low}, {high}]"
+        middle, low, high = (self._number(table, name, rows) for name in (column, f"{prefix}low", f"{prefix}high"))
+        return rendering.interval(middle, low, high, decimals)
 
     def p_value(self, table: str, column: str, /, **rows: Any) -> str:
         """Return Holm's p of the one row that matches."""
-        p = self._number(table, column, rows)
-        return "<0.001" if p < 0.001 else rendering.number(p, 3)
+        return rendering.short_p(self._number(table, column, rows))
 
     def span(self, table: str, column: str, decimals: int = 0, /, **rows: Any) -> str:
         """Return ``smallest to largest`` of the rows that match, one number where these are written alike."""
@@ -215,11 +207,7 @@ class Tables:
         self.shared(ranking, "dataset", **rows)
         self.shared(ranking, "model", **rows)
         found = self._rows(ranking, rows)
-        if "near_best" in found:
-            near = found["near_best"]
-        else:
-            near = found["mean_rank"] - found["mean_rank"].min() < found["critical_difference"]
-        names: list[str] = found["attack"][near].tolist()
+        names: list[str] = found["attack"][found["near_best"]].tolist()
         return names
 
     @staticmethod
@@ -364,7 +352,8 @@ def render(template: str | Path, tables: str | Path) -> str:
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     filled = Tables(tables)
-    known: dict[str, Any] = {name: getattr(filled, name) for name in _FUNCTIONS} | {
+    public = (name for name in vars(Tables) if not name.startswith("_"))
+    known: dict[str, Any] = {name: getattr(filled, name) for name in public} | {
         "level": f"{statistics.ALPHA:g}",
         "judging_level": f"{judging.LEVEL:g}",
     }

@@ -176,13 +176,6 @@ def compare(
     return frame
 
 
-def verdicts(
-    rows: Rows, target: tuple[str, str], attack: str, rivals: Sequence[str], settings: statistics.Settings
-) -> list[Verdict]:
-    """Return the verdict on an attack against each rival on a target network, by the rules of docs/judges.md."""
-    return decide(rows, target, attack, rivals, compare(rows, target, attack, rivals, settings))
-
-
 def decide(
     rows: Rows, target: tuple[str, str], attack: str, rivals: Sequence[str], tests: pd.DataFrame
 ) -> list[Verdict]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infoadv.report import statistics
+from infoadv.report import judging, statistics
 from infoadv.report.columns import Metric
 from infoadv.report.rows import Attack, Rows
 
@@ -111,7 +111,15 @@ class Ranking:
         return statistics.bootstrap_means(values, settings)
 
 
-def perceptual(metrics: Sequence[Metric], judges: Collection[str] = statistics.JUDGES) -> list[Metric]:
+def by_role(rows: Rows, settings: statistics.Settings) -> dict[str, list[Metric]]:
+    """Return the metrics that rank attacks, by role: those that attacks may be tuned on, and the judges that there are."""
+    return {
+        judging.METRIC: perceptual(rows.metrics, settings.judges),
+        judging.JUDGE: judging.present(rows, settings.judges),
+    }
+
+
+def perceptual(metrics: Sequence[Metric], judges: Collection[str]) -> list[Metric]:
     """Return the perceptual metrics that attacks may be tuned on: all but the ``judges``, by column."""
     return [metric for metric in metrics if metric.group == "perceptual" and metric.column not in judges]
 
@@ -119,14 +127,14 @@ def perceptual(metrics: Sequence[Metric], judges: Collection[str] = statistics.J
 def rank(
     rows: Rows,
     targets: Sequence[tuple[str, str]],
-    metrics: Sequence[Metric] | None = None,
+    metrics: Sequence[Metric],
     *,
     names: Collection[str] | None = None,
     strict: bool = False,
 ) -> Ranking:
     """Rank the compared attacks that run on every one of ``targets``, on the common images (``rows.COMMON``).
 
-    Of ``metrics``, by default those of :func:`perceptual`, one counts where it has values for every attack on every image of
+    Of ``metrics`` one counts where it has values for every attack on every image of
     all targets. ``names`` chooses among the attacks. With ``strict`` metrics that an attack nearly optimises are left out of its
     score as well.
     """
@@ -135,7 +143,7 @@ def rank(
     present = [{attack.name for attack in rows.attacks_on(*target, compared=True)} for target in targets]
     attacks = [attack for attack in rows.attacks if present and all(attack.name in there for there in present)]
     attacks = [attack for attack in attacks if names is None or attack.name in names]
-    metrics = list(perceptual(rows.metrics) if metrics is None else metrics)
+    metrics = list(metrics)
     sign = np.array([-1.0 if metric.better == "higher" else 1.0 for metric in metrics])
     values, home = [], np.zeros((len(attacks), len(metrics)), dtype=bool)
     networks, images = [], []

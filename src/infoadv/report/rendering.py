@@ -96,6 +96,25 @@ def number(value: float, decimals: int, *, signed: bool = False) -> str:
     return text.replace("-", "\u2212")
 
 
+def interval(value: float, low: float, high: float, decimals: int) -> str:
+    """Return a number with the limits of its interval; a dash alone where the number is undefined.
+
+    >>> ascii(interval(0.51, 0.4, 0.62, 1)), ascii(interval(float("nan"), 0.4, 0.62, 1))
+    ("'0.5 [0.4, 0.6]'", "'\\\\u2013'")
+    """
+    middle = number(value, decimals)
+    return middle if math.isnan(value) else f"{middle} [{number(low, decimals)}, {number(high, decimals)}]"
+
+
+def short_p(p: float) -> str:
+    """Return a p value as a cell holds it.
+
+    >>> short_p(0.0004), short_p(0.0312)
+    ('<0.001', '0.031')
+    """
+    return "<0.001" if p < 0.001 else number(p, 3)
+
+
 def p_value(p: float) -> str:
     """Return a p value after Holm as a reader wants it, with its sign of relation.
 

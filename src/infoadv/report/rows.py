@@ -203,7 +203,7 @@ def load(inputs: Sequence[str], specification: Mapping[str, Any]) -> Rows:
                 f"{path}: LPIPS with the backbones {', '.join(sorted(backbones))} cannot share a column; "
                 "compute the metrics again with one."
             )
-        for dataset in frame["dataset"].unique():
+        for dataset in frame["dataset"].unique() if learned else ():
             through = judges.setdefault(dataset, set())
             through.add(header["inputs"].get("reference", ""))
             if len(through) > 1:

@@ -1,7 +1,7 @@
 """Intervals, paired tests and the sets of images that attacks are compared on.
 
-Everything random is seeded by (seed, number of values), so a result depends neither on the order in which rows are
-worked through nor on what else is in the table.
+Everything random is seeded by sizes of the data and, but for ``sign_flip``, the seed of the run, so a result depends neither on
+the order in which rows are worked through nor on what else is in the table.
 """
 
 from __future__ import annotations

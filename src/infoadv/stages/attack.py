@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,7 @@ def _attack_chunk(
         options["norms"] = torch.from_numpy(norms).to(device)
     if reference is not None:
         options["reference"] = reference
+    harness.check_signature(attack, specification["method"], options)
     result = harness.run_batch(
         attack,
         model,
@@ -140,20 +141,18 @@ def run(
     dataset, _ = data.load(data_path)
     model, model_header = models.load(model_path, device)
     data_digest = artifacts.file_digest(data_path)
-    if model_header["inputs"].get("data") != data_digest:
-        raise artifacts.ArtifactError(
-            f"{model_path}: was trained on another data set than {data_path}; remove it and run again."
-        )
+    _check_trained_on(model_path, model_header, data_path, data_digest)
     inputs: dict[str, str | Path] = {"data": data_path, "model": model_path}
     selected = select(model, dataset, images, seed, device, str(model_path), first_image)
     norms = None
     if like is not None:
         inputs["like"] = like
-        norms = _norms_of(like, selected, dataset)
+        norms = _norms_of(like, selected, dataset, {"data": data_digest, "model": artifacts.file_digest(model_path)})
     looked_through = None
     if reference is not None:
         inputs["reference"] = reference
-        looked_through, _ = models.load(reference, device)
+        looked_through, reference_header = models.load(reference, device)
+        _check_trained_on(reference, reference_header, data_path, data_digest)
     attack = plugins.load("attacks", specification["method"])
     networks = code_inputs.networks_of_header(model_header)
 
@@ -230,8 +229,18 @@ def _processor(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
 
 
-def _norms_of(like: str | Path, indices: np.ndarray, dataset: data.Dataset) -> np.ndarray:
-    tensors, _ = artifacts.load_tensors(like, "attack")
+def _check_trained_on(path: str | Path, header: Mapping[str, Any], data_path: str | Path, digest: str) -> None:
+    if header["inputs"].get("data") != digest:
+        raise artifacts.ArtifactError(
+            f"{path}: was trained on another data set than {data_path}; remove it and run again."
+        )
+
+
+def _norms_of(like: str | Path, indices: np.ndarray, dataset: data.Dataset, inputs: Mapping[str, str]) -> np.ndarray:
+    """Return the L2 norm (N,) of each perturbation of another attack on the same network; ``inputs`` are digests by role."""
+    tensors, header = artifacts.load_tensors(like, "attack")
+    if any(header["inputs"].get(role) != digest for role, digest in inputs.items()):
+        raise artifacts.ArtifactError(f"{like}: is an attack on another network or data set; remove it and run again.")
     if not np.array_equal(tensors["index"], indices):
         raise artifacts.ArtifactError(f"{like}: holds other images than this attack; remove it and run again.")
     change = tensors["adversarial_8bit"].astype(np.float64) - dataset.x_test[indices]

@@ -85,14 +85,11 @@ def run(
         frames += attack_rows(network, crafted, wanted, reference, others, specification["iterates"], seed, progress)
         progress.update(number, f"{study['attack']} on {study['source']}: {', '.join(wanted)}")
     layers = list(dict.fromkeys(frames[0]["layer_name"]))
+    crafted_by = {f"attack {Path(path).parent.name}/{Path(path).stem}": path for path in attack_paths}
     header = artifacts.provenance(
         "flow",
         specification,
-        inputs={
-            "data": data_path,
-            "model": model_path,
-            **{f"attack {Path(path).parent.name}/{Path(path).stem}": path for path in attack_paths},
-        },
+        inputs={"data": data_path, "model": model_path, **crafted_by},
         libraries=("torch", "scikit-learn"),
         device=device.type,
         seed=seed,
@@ -101,5 +98,7 @@ def run(
         layers=layers,
         estimators=list(specification["estimators"]),
         features_count=int(np.prod(dataset.shape)),
+        # The images may be removed to save space: what made them stays known.
+        attacked={role: artifacts.read_header(path) for role, path in crafted_by.items()},
     )
     artifacts.save_rows(out, pd.concat(frames, ignore_index=True), header)

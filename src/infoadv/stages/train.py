@@ -213,6 +213,8 @@ def run(
         if trained is not None:
             wanted = {"specification": specification, "seed": seed, "device": device.type, "made_from": made_from}
             if _taken(trained, wanted, out, inputs):
+                # That of a training that was killed before this network was there.
+                checkpoint.unlink(missing_ok=True)
                 return
         measured["made_from"] = made_from
         identity = artifacts.canonical_json(

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from infoadv import artifacts, data, models
 from infoadv.execution.errors import InfoadvError
 from infoadv.execution.progress import Progress
-from infoadv.numerics.margins import margin
-from infoadv.numerics.pixels import batch_size, to_images
+from infoadv.numerics.pixels import batch_size
+from infoadv.stages.looking import aimed, check_images, classified
 
 #: Images that a network sees at once.
 _BATCH = 250
@@ -60,7 +60,7 @@ def run(
             f"networks: the specification names {', '.join(specification['networks'])}, the files are of {', '.join(names)}; "
             "give one file each, in this order."
         )
-    networks = {name: _network(path, digest, device) for name, path in zip(names, model_paths, strict=True)}
+    networks = {name: _network(path, data_path, digest, device) for name, path in zip(names, model_paths, strict=True)}
     digests = {name: artifacts.file_digest(path) for name, path in zip(names, model_paths, strict=True)}
     progress = Progress(len(attack_paths), "attacks")
     known: dict[str, dict[int, bool]] = {name: {} for name in names}
@@ -76,7 +76,7 @@ def run(
             raise artifacts.ArtifactError(
                 f"{path}: was made on another network or data set than these; remove it and run again."
             )
-        _check_images(path, arrays, dataset)
+        check_images(path, arrays, dataset)
         for name, network in networks.items():
             if name != own:
                 frames.append(_rows(arrays, header, name, network, dataset, known[name], device))
@@ -98,20 +98,13 @@ def run(
     artifacts.save_rows(out, pd.concat(frames, ignore_index=True), header)
 
 
-def _network(path: str | Path, digest: str, device: torch.device) -> nn.Module:
+def _network(path: str | Path, data_path: str | Path, digest: str, device: torch.device) -> nn.Module:
     network, header = models.load(path, device)
     if header["inputs"].get("data") != digest:
-        raise artifacts.ArtifactError(f"{path}: was trained on another data set than this; remove it and run again.")
+        raise artifacts.ArtifactError(
+            f"{path}: was trained on another data set than {data_path}; remove it and run again."
+        )
     return network
-
-
-def _check_images(path: str | Path, arrays: Mapping[str, np.ndarray], dataset: data.Dataset) -> None:
-    index = arrays["index"]
-    fits = arrays["adversarial_8bit"].shape == (len(index), *dataset.shape) and index.max(initial=0) < len(
-        dataset.y_test
-    )
-    if not fits or not (arrays["label"] == dataset.y_test[index]).all():
-        raise artifacts.ArtifactError(f"{path}: its images or labels do not fit the data set; remove it and run again.")
 
 
 def _rows(
@@ -126,10 +119,11 @@ def _rows(
     """Return the rows of one attack as ``network`` sees them; ``known`` keeps what it says of clean images, by their index."""
     index, label, target = arrays["index"], arrays["label"], arrays["target"]
     new = np.array([place for place, one in enumerate(index) if int(one) not in known], dtype=np.int64)
-    clean, _ = _classified(network, dataset.x_test[index[new]], label[new], None, dataset.classes, name, device)
+    size = batch_size(_BATCH, dataset.shape)
+    seen: dict[str, Any] = {"classes": dataset.classes, "name": name, "device": device, "size": size}
+    clean, _ = classified(network, dataset.x_test[index[new]], label[new], None, **seen)
     known.update(zip(index[new].tolist(), (clean == label[new]).tolist(), strict=True))
-    aimed = target if (target >= 0).all() and len(target) else None
-    prediction, margins = _classified(network, arrays["adversarial_8bit"], label, aimed, dataset.classes, name, device)
+    prediction, margins = classified(network, arrays["adversarial_8bit"], label, aimed(target), **seen)
     return pd.DataFrame(
         {
             "dataset": header["dataset"],
@@ -145,28 +139,3 @@ def _rows(
             "transferred": margins > 0,
         }
     )
-
-
-def _classified(
-    network: nn.Module,
-    images: np.ndarray,
-    label: np.ndarray,
-    target: np.ndarray | None,
-    classes: int,
-    name: str,
-    device: torch.device,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return prediction int64 (N,) and margin float32 (N,) of uint8 images (N, C, H, W)."""
-    predictions, margins = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
-    size = batch_size(_BATCH, images.shape[1:])
-
-    def part(values: np.ndarray, start: int) -> Tensor:
-        return torch.from_numpy(values[start : start + size]).to(device)
-
-    for start in range(0, len(images), size):
-        batch = to_images(images[start : start + size], device)
-        logits = models.check_logits(network, batch, classes, name).float()
-        aimed = None if target is None else part(target, start)
-        predictions.append(logits.argmax(1).cpu().numpy())
-        margins.append(margin(logits, part(label, start), aimed).cpu().numpy())
-    return np.concatenate(predictions), np.concatenate(margins)

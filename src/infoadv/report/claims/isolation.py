@@ -33,26 +33,26 @@ def rows(read: flow.Flow, specification: Mapping[str, Any]) -> Iterator[dict[str
     """Yield the rows of Q5d."""
     name = read.section.get("isolated")
     statistic, control = "share of examples for {} that fool no other network", number(NONE_TRANSFERS, 1)
-    if not read.transfer or not name:
+    judged = next((network for network in read.transfer if network.name == name), None)
+    if judged is None:
         reason = missing(read, "isolated" if read.transfer else "transfer")
         yield record("Q5d", DECIDING, statistic.format("deep_conv"), control, Outcome(reason=reason))
         return
     for source in sorted(read.transfer, key=lambda network: network.name != name):
-        groups = [judged.select(read.estimator, read.jsma, source=source.name).made for judged in _others(read, source)]
+        groups = [other.select(read.estimator, read.jsma, source=source.name).made for other in _others(read, source)]
         role = DECIDING if source.name == name else CONTROL
         label = statistic.format(source.name)
         yield record("Q5d", role, label, control, _shares(groups, read), network=source.name)
-    (judged,) = (network for network in read.transfer if network.name == name)
     groups = [judged.select(read.estimator, read.jsma, source=source.name).made for source in _others(read, judged)]
     label = f"share of images whose examples for other networks do not fool {name}"
-    yield record("Q5d", CONTROL, label, control, _shares(groups, read), network=name)
+    yield record("Q5d", CONTROL, label, control, _shares(groups, read), network=judged.name)
     yield record(
         "Q5d",
         CONTROL,
         "share of images fooled by examples",
         "as many random features",
         _noise(read, judged),
-        network=name,
+        network=judged.name,
     )
 
 

@@ -65,7 +65,8 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
                         "high": high,
                     }
                 )
-    numbers = pd.DataFrame(records, columns=list(_COLUMNS))
+    # Without records the columns have no type.
+    numbers = pd.DataFrame(records, columns=list(_COLUMNS)).astype({"mean": float})
     attacks = {attack.name: attack for attack in rows.attacks}
     most = max(map(len, drawn.values()))
     height = 1.9 + 0.075 * max(0, most - 6)

@@ -168,9 +168,10 @@ def _ends(metric: Metric, drawn: Sequence[float]) -> tuple[float, float]:
     """Return the ends of the axis of qualities: that of equal images, and a little past the worst of ``drawn``."""
     finite = [value for value in drawn if np.isfinite(value)]
     if metric.better == "lower":
-        best, worst = min(0.0, *finite), max(finite)
+        best, worst = min([0.0, *finite]), max(finite, default=0.0)
     else:
-        best, worst = max(BEST if metric.column == judging.FIRST else 1.0, *finite), min(finite)
+        best = max([BEST if metric.column == judging.FIRST else 1.0, *finite])
+        worst = min(finite, default=best)
     return best, worst + 0.03 * ((worst - best) or 1)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from infoadv.report import claims, flow, statistics
 from infoadv.report.claims.outcomes import DECIDING
-from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex
+from infoadv.report.rendering import Cell, Table, interval, latex_table, markdown_table, number, short_p, tex
 
 INPUTS = {"stage": "flow"}
 
@@ -40,15 +40,9 @@ _NOTE_D = (
 
 
 def _interval(row: Mapping[str, Any], *, marked: bool) -> Cell:
-    if np.isnan(row["value"]):
-        return Cell(number(float("nan"), 2))
-    text = f"{number(row['value'], 2)} [{number(row['low'], 2)}, {number(row['high'], 2)}]"
+    text = interval(row["value"], row["low"], row["high"], 2)
     found = marked and row["p_holm"] < statistics.ALPHA
     return Cell(text, strong=found and row["low"] > 0, emphasis=found and row["high"] < 0)
-
-
-def _p(value: float) -> str:
-    return "<0.001" if value < 0.001 else number(value, 3)
 
 
 def _verdicts(frame: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[list[Cell]]]]]:
@@ -64,7 +58,7 @@ def _verdicts(frame: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[list
                     Cell(_named(row)),
                     Cell(row["control"]),
                     Cell(row["reason"]) if row["reason"] else _interval(row, marked=False),
-                    Cell(_p(row["p_holm"])),
+                    Cell(short_p(row["p_holm"])),
                     Cell(f"{row['n']}{left_out}"),
                     Cell(row["success"] or number(float("nan"), 2)),
                     Cell(row["features"] or number(float("nan"), 2)),
@@ -126,7 +120,7 @@ def _rest(frame: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[list[Cel
         line = [
             *(Cell(row[key]) for key in ("statistic", "control", "profile", "estimator")),
             _interval(row, marked=False),
-            Cell(_p(row["p_holm"])),
+            Cell(short_p(row["p_holm"])),
             Cell(str(row["n"])),
             *(Cell(row[key] or number(float("nan"), 2)) for key in ("success", "features", "l2")),
         ]

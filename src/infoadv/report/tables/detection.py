@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from infoadv.report import classify, flow
-from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex
+from infoadv.report.rendering import Cell, Table, interval, latex_table, markdown_table, number, tex
 from infoadv.report.rows import attack_of
 
 INPUTS = {"stage": "flow"}
@@ -123,7 +123,4 @@ def _sections(
 
 
 def _cell(entry: Mapping[str, Any]) -> Cell:
-    if pd.isna(entry["auroc"]):
-        return Cell(number(float("nan"), 2))
-    value, low, high = (number(entry[key], 2) for key in ("auroc", "auroc_low", "auroc_high"))
-    return Cell(f"{value} [{low}, {high}]")
+    return Cell(interval(entry["auroc"], entry["auroc_low"], entry["auroc_high"], 2))

@@ -43,7 +43,7 @@ def _objectives(rows: Rows) -> list[Metric]:
 
 
 def _judged(rows: Rows, settings: statistics.Settings) -> list[Metric]:
-    return [*ranking.perceptual(rows.metrics, settings.judges), *judging.present(rows, settings.judges)]
+    return [metric for metrics in ranking.by_role(rows, settings).values() for metric in metrics]
 
 
 def _records(rows: Rows, settings: statistics.Settings) -> Iterator[dict[str, Any]]:

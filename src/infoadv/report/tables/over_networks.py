@@ -7,6 +7,7 @@ observations: the first of them is in.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -46,8 +47,8 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
 
 def _frame(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
     tests = pairs.tested(rows, settings)
-    tests = tests[[target not in rows.reseeded for target in zip(tests["dataset"], tests["model"], strict=True)]]
-    verdicts = tests.groupby(["attack", "reference", "metric"])["better"].value_counts().unstack(fill_value=0)
+    tests = tests.loc[[target not in rows.reseeded for target in zip(tests["dataset"], tests["model"], strict=True)]]
+    verdicts = Counter(zip(tests["attack"], tests["reference"], tests["metric"], tests["better"], strict=True))
     found: dict[tuple[str, str], list[tuple[int, str, pd.DataFrame]]] = {}
     for network, target in enumerate(rows.independent):
         values = pairs.averaged(rows, target)
@@ -64,7 +65,7 @@ def _frame(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
     frame = pd.DataFrame(records, columns=list(COLUMNS))
     for place, side in (("better_on", "attack"), ("worse_on", "reference")):
         keys = list(zip(frame["attack"], frame["reference"], frame["metric"], strict=True))
-        frame[place] = [int(verdicts.loc[key].get(side, 0)) for key in keys]
+        frame[place] = [verdicts[*key, side] for key in keys]
     frame["p_holm"] = frame.groupby(["reference", "role"])["p_sign_flip"].transform(
         lambda p: statistics.holm(p.to_numpy(dtype=float))
     )

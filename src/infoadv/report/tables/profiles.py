@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from infoadv.report import flow, statistics
-from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex
+from infoadv.report.rendering import Cell, Table, interval, latex_table, markdown_table, number, tex
 from infoadv.report.rows import attack_of
 
 INPUTS = {"stage": "flow"}
@@ -144,7 +144,4 @@ def _sections(
 
 
 def _interval(row: Mapping[str, Any], column: str) -> Cell:
-    if np.isnan(row[column]):
-        return Cell(number(float("nan"), 2))
-    low, high = (number(row[f"{column}_{end}"], 2) for end in ("low", "high"))
-    return Cell(f"{number(row[column], 2)} [{low}, {high}]")
+    return Cell(interval(row[column], row[f"{column}_low"], row[f"{column}_high"], 2))

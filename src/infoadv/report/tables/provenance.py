@@ -33,15 +33,19 @@ _SHORT = 12
 
 
 def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
-    """Return the table from artefacts of any kind.
+    """Return the table from artefacts of any kind, and from what metrics and profiles tell of the attacks that they are of.
 
     ``made_from`` names the files among the inputs, without ``results/`` and suffix, whose digests an artefact holds as those
     of its own inputs; of a file that is not among them, or is not the one that was used, it gives the digest. ``commit``
     wrote the artefact; ``trained_commit`` trained a network that was taken from an earlier run, and is empty otherwise.
     """
-    digests = {path: artifacts.file_digest(path) for path in inputs}
-    files = {digest: path for path, digest in digests.items()}
-    frame = pd.DataFrame([_record(path, digests[path], files) for path in inputs], columns=list(COLUMNS))
+    found = {path: (artifacts.file_digest(path), artifacts.read_header(path)) for path in inputs}
+    for _, header in list(found.values()):
+        for role, attacked in header.get("attacked", {}).items():
+            path = f"results/attacks/{attacked['dataset']}/{attacked['model']}/{attacked['specification']['name']}.safetensors"
+            found.setdefault(path, (header["inputs"][role], attacked))
+    files = {digest: path for path, (digest, _) in found.items()}
+    frame = pd.DataFrame([_record(path, *of, files) for path, of in found.items()], columns=list(COLUMNS))
     names = ["Kind", "Files", "Version", "Commit", "Trained by", "Seed", "Device", "Libraries"]
     groups = [
         [Cell(kind), Cell(str(len(part))), Cell(version), Cell(_short(commit)), Cell(_short(trained)), *map(Cell, rest)]
@@ -73,8 +77,7 @@ def _name(path: str) -> str:
     return os.path.splitext(path)[0].removeprefix("results/")
 
 
-def _record(path: str, digest: str, files: Mapping[str, str]) -> dict[str, str]:
-    header = artifacts.read_header(path)
+def _record(path: str, digest: str, header: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, str]:
     asked = hashlib.sha256(artifacts.canonical_json(header["specification"]).encode()).hexdigest()
     return {
         "kind": header["kind"],

@@ -61,13 +61,9 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
     """
     rows = load(inputs, specification)
     settings = statistics.Settings.of(specification)
-    by_role = {
-        # Metrics that gray images lack come last: the columns before them are filled on every target.
-        judging.METRIC: sorted(
-            ranking.perceptual(rows.metrics, settings.judges), key=lambda metric: metric.colour_only
-        ),
-        judging.JUDGE: judging.present(rows, settings.judges),
-    }
+    by_role = ranking.by_role(rows, settings)
+    # Those that gray images lack come last: the columns before them are filled on every target.
+    by_role[judging.METRIC].sort(key=lambda metric: metric.colour_only)
     sections = [
         _section(rows, names, role, targets, metrics)
         for role, metrics in by_role.items()

@@ -14,7 +14,6 @@ import pandas as pd
 
 from infoadv.report import judging, oracle, pairs, ranking, statistics
 from infoadv.report import rows as reading
-from infoadv.report.columns import Metric
 from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex
 from infoadv.report.rows import Rows, load
 
@@ -98,15 +97,11 @@ def _frame(rows: Rows, groups: Sequence[_Group], settings: statistics.Settings) 
 
 def _quantities(rows: Rows, group: _Group, settings: statistics.Settings) -> Iterator[tuple[str, str, str, np.ndarray]]:
     """Yield attack, role, quantity and its values on the networks of a group that have it."""
-    by_role = {
-        judging.METRIC: ranking.perceptual(rows.metrics, settings.judges),
-        judging.JUDGE: judging.present(rows, settings.judges),
-    }
     # A rank means something among the same attacks alone.
     shared = set.intersection(
         *({attack.name for attack in rows.attacks_on(*target, compared=True)} for target in group.targets)
     )
-    for role, metrics in by_role.items():
+    for role, metrics in ranking.by_role(rows, settings).items():
         places: dict[str, list[float]] = {}
         for target in group.targets if metrics else ():
             found = ranking.rank(rows, [target], metrics, names=shared)
@@ -129,10 +124,8 @@ def _sections(
 ) -> Iterator[tuple[str, list[tuple[str, int]], list[str], list[list[Cell]]]]:
     """Yield title, columns (quantity and decimals), their headings and the lines, for each group and role."""
     attacks = {attack.name: attack for attack in rows.attacks}
-    perceptual = ranking.perceptual(rows.metrics, settings.judges)
-    shown: dict[str, list[Metric]] = {judging.METRIC: perceptual, judging.JUDGE: judging.present(rows, settings.judges)}
     for group in groups:
-        for role, metrics in shown.items():
+        for role, metrics in ranking.by_role(rows, settings).items():
             part = frame[(frame["dataset"] == group.dataset) & (frame["models"] == " ".join(group.seeds))]
             part = part[part["role"] == role]
             if part.empty:

@@ -161,7 +161,7 @@ def _latex(frame: pd.DataFrame, attacks: Sequence[Attack], settings: statistics.
             ["Attack", *(f"seen by {tex(name)}" for name in networks)],
             [(title, lines)],
             tex(_text(attacks, settings)),
-            f"transfer-{number_}",
+            f"transfer-{place}",
         )
-        for number_, (title, networks, lines) in enumerate(_sections(frame, attacks), 1)
+        for place, (title, networks, lines) in enumerate(_sections(frame, attacks), 1)
     )

@@ -1,10 +1,6 @@
 """How the options of each attack were chosen: every setting of a grid, and the one that the rule picks.
 
-The rule is the same for every attack, and was written down before any grid ran. Settings are *eligible* that succeed on as
-many images as the best setting, or on 99 % of them, after rounding to 8 bits. On every image on which all eligible settings
-succeed each metric that is no judge ranks them, 1 for the best; ranks are averaged over metrics and images of a network, and
-then over networks, each counting once. The smallest mean rank wins; of equal ones, the setting that stands in the configuration,
-else the first of the grid. An attack may be tuned on the metric that it optimises: others are tuned so by their authors.
+The rule, ``_NOTE``, stands above the table.
 """
 
 from __future__ import annotations
@@ -23,6 +19,14 @@ from infoadv.report.rows import Attack, Rows, load
 
 INPUTS = {"stage": "metrics", "needs": ["combinations"]}
 
+_NOTE = (
+    "The rule is the same for every attack, and was written down before any grid ran. Settings are eligible that succeed on "
+    "as many images as the best setting, or on 99 % of them, after rounding to 8 bits. On every image on which all eligible "
+    "settings succeed each metric that is no judge ranks them, 1 for the best; ranks are averaged over metrics and images "
+    "of a network, and then over networks, each counting once. The smallest mean rank wins; of equal ones, the setting that "
+    "stands in the configuration, else the first of the grid. An attack may be tuned on the metric that it optimises: "
+    "others are tuned so by their authors. Bold: the setting that the rule picks."
+)
 #: Share of images on which a setting has to succeed, unless no setting does.
 SUCCESS = 0.99
 #: What stands for all data sets together.
@@ -43,7 +47,7 @@ _COLUMNS = (
 
 
 def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
-    """Return the table from metric artefacts: sections of each attack with combinations, over all data sets and over each."""
+    """Return the table from metric artefacts: sections of each attack that a sweep varies, over all data sets and over each."""
     rows = load(inputs, specification)
     judges = statistics.Settings.of(specification).judges
     metrics = [
@@ -57,18 +61,14 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
         for (name, dataset), part in frame.groupby(["attack", "dataset"], sort=False)
     ]
     header = ["Setting", "n", "Success", "Passes", "Mean rank"]
-    note = (
-        " ".join((__doc__ or "").split("\n\n", 1)[1].split()).replace("*", "")
-        + " Bold: the setting that the rule picks."
-    )
-    markdown = note + "\n"
+    markdown = _NOTE + "\n"
     for title, part in sections:
         names = [*header, *(metric.label for metric in metrics)]
         markdown += f"\n### {title}\n\n{markdown_table(names, _lines(part, metrics))}"
     latex = latex_table(
         [*header, *(metric.tex for metric in metrics)],
         [(title, _lines(part, metrics)) for title, part in sections],
-        tex(note),
+        tex(_NOTE),
         "tuning",
     )
     return Table(frame, markdown, latex)
@@ -77,7 +77,7 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
 def _families(rows: Rows) -> Iterator[list[Attack]]:
     """Yield each attack whose options a sweep varies, followed by its settings."""
     for attack in rows.attacks:
-        settings = [other for other in rows.attacks if other.sweep_of == attack.name and len(other.varied) > 0]
+        settings = [other for other in rows.attacks if other.sweep_of == attack.name]
         if settings and attack.sweep_of is None:
             yield [attack, *settings]
 

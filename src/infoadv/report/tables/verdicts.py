@@ -14,7 +14,7 @@ import pandas as pd
 from infoadv.execution.errors import InfoadvError
 from infoadv.report import judging, statistics
 from infoadv.report.columns import Metric
-from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex, tex_arrow
+from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, short_p, tex, tex_arrow
 from infoadv.report.rows import Attack, Rows, load
 
 INPUTS = {"stage": "metrics", "needs": ["claimed"]}
@@ -171,7 +171,7 @@ def _line(row: pd.Series, rival: Attack, judges: Sequence[Metric]) -> list[Cell]
         side, difference, p = (row[f"{judge.column}{end}"] for end in ("", "_difference", "_p_holm"))
         text = number(difference, judge.decimals, signed=True)
         if not np.isnan(p):
-            text += f" ({'<0.001' if p < 0.001 else number(p, 3)})"
+            text += f" ({short_p(p)})"
         line.append(Cell(text, strong=side == "ahead", emphasis=side == "behind", home=side == "home"))
     return [*line, Cell(number(row["ssim_lost"], 4, signed=True))]
 
