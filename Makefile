@@ -87,9 +87,8 @@ networks: $(STAMP)
 
 # The attacks, then the information profiles.
 # How much is left says `infoadv status --configfile config/reference.yaml --directory build/reference`.
-# To go on on another machine: make reference ROWS=FOLDER, with the folders metrics, transfer, calibration, flow and benchmarks that
-# are in build/*/results of the first one, at the same commit. What they hold is not made again, once networks and data sets are there:
-# Snakemake goes by times.
+# To go on on another machine: make reference ROWS=FOLDER, a copy of build without results/{data,models,attacks,checkpoints} of each run,
+# at the same commit. What it holds is not made again. Snakemake goes by times: networks and data sets come first, figures last.
 reference: $(STAMP)
 	mkdir -p results/networks
 	set -e; for run in reference profiles; do \
@@ -97,7 +96,8 @@ reference: $(STAMP)
 	  ln -sfn "$(abspath $(INFOADV_DATA))/clothing" $(RUNS)/$$run/clothing; \
 	  ln -sfn "$(abspath results/networks)" $(RUNS)/$$run/networks; \
 	  snakemake="$(BIN)/snakemake --cores $(CORES) --keep-going --configfile config/$$run.yaml --directory $(RUNS)/$$run"; \
-	  if [ -d "$(ROWS)/$$run" ]; then $$snakemake data models; cp -r "$(ROWS)/$$run/." $(RUNS)/$$run/results; fi; \
+	  if [ -d "$(ROWS)/$$run" ]; then $$snakemake data models; cp -r "$(ROWS)/$$run/." $(RUNS)/$$run; \
+	    find $(RUNS)/$$run/results/transfer $(RUNS)/$$run/results/tables $(RUNS)/$$run/figures -type f -exec touch {} +; fi; \
 	  $$snakemake all; done
 	rm -rf results/reference figures/reference && mkdir -p results/reference/profiles figures/reference/profiles
 	for kind in csv md tex; do \
