@@ -22,8 +22,9 @@ description of S-CIELAB and CIEDE2000"). It is raised to a power below 1, becaus
 alike at all frequencies (contrast constancy, Georgeson and Sullivan 1975). Chrominance passes unfiltered: at the frequencies
 that an image of some ten pixels a degree can show, its sensitivity is nearly flat.
 
-There are no bands: a window hides all frequencies of an axis alike, and the noise of an axis is the same at all of them. With a power
-of 0, which the rule of the tuning picks for the attack, F is the identity, and what is left of the observer is opponent colours.
+There are no bands: a window hides all frequencies of an axis alike, and the noise of an axis is the same at all of them. With
+a power of 0, which the rule of the tuning picks for the attack, F is the identity, and what is left of the observer is opponent
+colours.
 """
 
 from __future__ import annotations
