@@ -97,7 +97,8 @@ reference: $(STAMP)
 	  ln -sfn "$(abspath results/networks)" $(RUNS)/$$run/networks; \
 	  snakemake="$(BIN)/snakemake --cores $(CORES) --keep-going --configfile config/$$run.yaml --directory $(RUNS)/$$run"; \
 	  if [ -d "$(ROWS)/$$run" ]; then $$snakemake data models; cp -r "$(ROWS)/$$run/." $(RUNS)/$$run; \
-	    find $(RUNS)/$$run/results/transfer $(RUNS)/$$run/results/tables $(RUNS)/$$run/figures -type f -exec touch {} +; fi; \
+	    for last in results/transfer results/tables figures; do \
+	      [ ! -d $(RUNS)/$$run/$$last ] || find $(RUNS)/$$run/$$last -type f -exec touch {} +; done; fi; \
 	  $$snakemake all; done
 	rm -rf results/reference figures/reference && mkdir -p results/reference/profiles figures/reference/profiles
 	for kind in csv md tex; do \

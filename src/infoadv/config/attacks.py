@@ -61,9 +61,18 @@ class PlannedAttack:
             },
         }
 
+    @property
+    def control(self) -> bool:
+        """Whether this one copies the perturbation norms of another attack."""
+        return _copies(self.options)
+
     def like(self, dataset: str) -> str | None:
         """Return the attack whose perturbation norms this one copies, if it copies any."""
         return self.options[dataset].get("like")
+
+
+def _copies(options: Mapping[str, Mapping[str, Any]]) -> bool:
+    return any("like" in of_dataset for of_dataset in options.values())
 
 
 def completed(values: Mapping[str, Any], datasets: Collection[str], models: Models) -> dict[str, PlannedAttack]:
@@ -129,8 +138,7 @@ def _attack(
         given = {**entry["options"], **(below or {})}
         options[dataset] = complete_options("attacks", entry["method"], given, where, "attack method")
     # A control is compared with no other.
-    control = any("like" in of_dataset for of_dataset in options.values())
-    if entry["compared"] and entry["target"] == "untargeted" and not control:
+    if entry["compared"] and entry["target"] == "untargeted" and not _copies(options):
         if images < values["images"]:
             raise ConfigError(
                 f"{path}.images: {images:,} of {values['images']:,} would take the other images out of every comparison; write "

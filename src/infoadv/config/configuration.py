@@ -82,11 +82,11 @@ class Config:
     def _statistics(self) -> dict[str, Any]:
         schema = structure_schema()["properties"]["statistics"]
         running = {run.attack for run in self.runs}
-        # What a table has a row of, on every network that it ran on.
+        # Those that the tables test others against.
         fit = [
             name
             for name, attack in self.attacks.items()
-            if name in running and attack.sweep_of is None and not any("like" in own for own in attack.options.values())
+            if name in running and attack.sweep_of is None and not attack.control
         ]
         first = next(iter([*fit, *self.attacks]))
         statistics = filled(self.values.get("statistics", {"reference": first}), schema)

@@ -28,7 +28,7 @@ def of_attacks(settings: Config) -> dict[str, Any]:
                 # Aimed at a class that somebody chose, an attack has to go further than one that takes the nearest.
                 "compared": attack.compared and attack.target == "untargeted",
                 "target": attack.target,
-                "control": any("like" in options for options in attack.options.values()),
+                "control": attack.control,
                 "optimises": plugins.literals("attacks", "OPTIMISES").get(attack.method, []),
                 "nearly": plugins.literals("attacks", "NEARLY_OPTIMISES").get(attack.method, []),
                 "varied": dict(attack.varied),

@@ -134,9 +134,8 @@ def rank(
 ) -> Ranking:
     """Rank the compared attacks that run on every one of ``targets``, on the common images (``rows.COMMON``).
 
-    Of ``metrics`` one counts where it has values for every attack on every image of
-    all targets. ``names`` chooses among the attacks. With ``strict`` metrics that an attack nearly optimises are left out of its
-    score as well.
+    Of ``metrics`` one counts where it has values for every attack on every image of all targets. ``names`` chooses among the
+    attacks. With ``strict`` metrics that an attack nearly optimises are left out of its score as well.
     """
     from scipy.stats import rankdata
 

@@ -20,6 +20,7 @@ from infoadv.execution.progress import Progress, clear_line
 from infoadv.numerics.pixels import batch_size, to_images, to_levels
 from infoadv.pipeline import code_inputs
 from infoadv.registry import plugins
+from infoadv.stages.looking import load_network
 
 _SELECT_BATCH = 250
 
@@ -139,9 +140,8 @@ def run(
     numbers = shards.chunks_of(place, count, -(-images // chunk))
     device = torch.device(device)
     dataset, _ = data.load(data_path)
-    model, model_header = models.load(model_path, device)
     data_digest = artifacts.file_digest(data_path)
-    _check_trained_on(model_path, model_header, data_path, data_digest)
+    model, model_header = load_network(model_path, data_path, data_digest, device)
     inputs: dict[str, str | Path] = {"data": data_path, "model": model_path}
     selected = select(model, dataset, images, seed, device, str(model_path), first_image)
     norms = None
@@ -151,8 +151,7 @@ def run(
     looked_through = None
     if reference is not None:
         inputs["reference"] = reference
-        looked_through, reference_header = models.load(reference, device)
-        _check_trained_on(reference, reference_header, data_path, data_digest)
+        looked_through, _ = load_network(reference, data_path, data_digest, device)
     attack = plugins.load("attacks", specification["method"])
     networks = code_inputs.networks_of_header(model_header)
 
@@ -227,13 +226,6 @@ def _say_passes(progress: Progress, chunk: str, model: CountingModel) -> None:
 def _processor(device: torch.device) -> str:
     """Return what kernels are chosen by: the name of the GPU, or the vector instructions of the CPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-
-
-def _check_trained_on(path: str | Path, header: Mapping[str, Any], data_path: str | Path, digest: str) -> None:
-    if header["inputs"].get("data") != digest:
-        raise artifacts.ArtifactError(
-            f"{path}: was trained on another data set than {data_path}; remove it and run again."
-        )
 
 
 def _norms_of(like: str | Path, indices: np.ndarray, dataset: data.Dataset, inputs: Mapping[str, str]) -> np.ndarray:

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from infoadv import artifacts, data, models
+from infoadv import artifacts, data
 from infoadv.execution.progress import Progress
 from infoadv.flow import conditions
 from infoadv.flow.conditions import Crafted
 from infoadv.flow.measuring import Network, attack_rows, clean_rows
 from infoadv.flow.recording import FlowError
 from infoadv.numerics.sizes import equal_to, equalled
+from infoadv.stages.looking import load_network
 
 
 def run(
@@ -49,12 +50,8 @@ def run(
     """
     device = torch.device(device)
     dataset, _ = data.load(data_path)
-    model, header = models.load(model_path, device)
     digest = artifacts.file_digest(data_path)
-    if header["inputs"].get("data") != digest:
-        raise artifacts.ArtifactError(
-            f"{model_path}: was trained on another data set than {data_path}; remove it and run again."
-        )
+    model, _ = load_network(model_path, data_path, digest, device)
     attacks: dict[tuple[str, str], Crafted] = {}
     for path in attack_paths:
         crafted = conditions.read(path, digest)

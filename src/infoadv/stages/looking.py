@@ -1,18 +1,36 @@
-"""What the stages share that show the images of an attack to a network: that they fit the data set, and what it says of them."""
+"""What the stages share that show images to a network: the network, whether images fit the data set, and what it says of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from infoadv import artifacts, data
-from infoadv.models import check_logits
+from infoadv import artifacts, data, models
 from infoadv.numerics.margins import margin
 from infoadv.numerics.pixels import to_images
+
+
+def load_network(
+    path: str | Path, data_path: str | Path, digest: str, device: torch.device
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Read a model artefact as :func:`infoadv.models.load` does; ``digest`` is that of the data artefact at ``data_path``.
+
+    Raises
+    ------
+    ArtifactError
+        The network was trained on another data set.
+    """
+    network, header = models.load(path, device)
+    if header["inputs"].get("data") != digest:
+        raise artifacts.ArtifactError(
+            f"{path}: was trained on another data set than {data_path}; remove it and run again."
+        )
+    return network, header
 
 
 def check_images(path: str | Path, arrays: Mapping[str, np.ndarray], dataset: data.Dataset) -> None:
@@ -65,7 +83,7 @@ def classified(
             batch = to_images(images[part], device)
         else:
             batch = torch.from_numpy(images[part]).to(device).contiguous(memory_format=torch.channels_last)
-        logits = check_logits(network, batch, classes, name).float()
+        logits = models.check_logits(network, batch, classes, name).float()
         truth = torch.from_numpy(label[part]).to(device)
         goal = None if target is None else torch.from_numpy(target[part]).to(device)
         predictions.append(logits.argmax(1).cpu().numpy())

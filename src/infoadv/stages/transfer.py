@@ -11,11 +11,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from infoadv import artifacts, data, models
+from infoadv import artifacts, data
 from infoadv.execution.errors import InfoadvError
 from infoadv.execution.progress import Progress
 from infoadv.numerics.pixels import batch_size
-from infoadv.stages.looking import aimed, check_images, classified
+from infoadv.stages.looking import aimed, check_images, classified, load_network
 
 #: Images that a network sees at once.
 _BATCH = 250
@@ -60,7 +60,9 @@ def run(
             f"networks: the specification names {', '.join(specification['networks'])}, the files are of {', '.join(names)}; "
             "give one file each, in this order."
         )
-    networks = {name: _network(path, data_path, digest, device) for name, path in zip(names, model_paths, strict=True)}
+    networks = {
+        name: load_network(path, data_path, digest, device)[0] for name, path in zip(names, model_paths, strict=True)
+    }
     digests = {name: artifacts.file_digest(path) for name, path in zip(names, model_paths, strict=True)}
     progress = Progress(len(attack_paths), "attacks")
     known: dict[str, dict[int, bool]] = {name: {} for name in names}
@@ -96,15 +98,6 @@ def run(
         dataset=Path(model_paths[0]).parent.name,
     )
     artifacts.save_rows(out, pd.concat(frames, ignore_index=True), header)
-
-
-def _network(path: str | Path, data_path: str | Path, digest: str, device: torch.device) -> nn.Module:
-    network, header = models.load(path, device)
-    if header["inputs"].get("data") != digest:
-        raise artifacts.ArtifactError(
-            f"{path}: was trained on another data set than {data_path}; remove it and run again."
-        )
-    return network
 
 
 def _rows(

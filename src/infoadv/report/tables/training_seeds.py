@@ -124,8 +124,9 @@ def _sections(
 ) -> Iterator[tuple[str, list[tuple[str, int]], list[str], list[list[Cell]]]]:
     """Yield title, columns (quantity and decimals), their headings and the lines, for each group and role."""
     attacks = {attack.name: attack for attack in rows.attacks}
+    shown = ranking.by_role(rows, settings)
     for group in groups:
-        for role, metrics in ranking.by_role(rows, settings).items():
+        for role, metrics in shown.items():
             part = frame[(frame["dataset"] == group.dataset) & (frame["models"] == " ".join(group.seeds))]
             part = part[part["role"] == role]
             if part.empty:
