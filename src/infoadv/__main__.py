@@ -5,10 +5,14 @@ from __future__ import annotations
 import gc
 import sys
 
-from infoadv.cli import main
+from infoadv.execution import forkserver
 
 if __name__ == "__main__":
-    status = main()
-    # The process ends: to look through all that was imported for cycles would take half a second after torch.
-    gc.freeze()
+    status = forkserver.hand_over(sys.argv[1:])
+    if status is None:
+        from infoadv.cli import main
+
+        status = main()
+        # The process ends: to look through all that was imported for cycles would take half a second after torch.
+        gc.freeze()
     sys.exit(status)

@@ -11,11 +11,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from infoadv.execution import usage
 from infoadv.execution.errors import InfoadvError
 from infoadv.execution.progress import clear_line
 from infoadv.execution.run_lock import RunError
 from infoadv.execution.version import __version__
 
+#: The subcommands that are jobs of a run.
+STAGES = (
+    "fetch",
+    "data",
+    "train",
+    "attack",
+    "gather",
+    "metrics",
+    "transfer",
+    "flow",
+    "calibrate",
+    "table",
+    "figure",
+)
 DESCRIPTION = """\
 A reproducible benchmark of information-theoretic adversarial examples.
 
@@ -635,6 +650,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out-stem", required=True, help="path of the figure without its suffix")
     sub.add_argument("--numbers", required=True, help="csv of the numbers drawn")
     sub.add_argument("inputs", nargs="+", metavar="INPUT", help="artefacts")
+
+    for name in STAGES:
+        commands.choices[name].add_argument(
+            "--benchmark", metavar="FILE", help="tsv to write of what the job used: seconds, processor time, memory"
+        )
     return parser
 
 
@@ -652,7 +672,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         from infoadv.execution.device import prepare_environment
 
         prepare_environment(arguments.threads)
-        return arguments.function(arguments) or 0
+        status = arguments.function(arguments) or 0
+        if getattr(arguments, "benchmark", None):
+            from infoadv import artifacts
+
+            artifacts.write_text(arguments.benchmark, usage.text())
+        return status
     except RunError as error:
         # No failure: on a cluster, Snakemake would delete what the other run has made in the meantime.
         clear_line()

@@ -15,8 +15,8 @@ rule attack:
         "results/attacks/{dataset}/{model}/{attack}.safetensors",
     log:
         "logs/attack/{dataset}/{model}/{attack}.log",
-    benchmark:
-        "results/benchmarks/attack/{dataset}/{model}/{attack}.tsv"
+        # A log, here as in all rules: a job measures itself, and Snakemake makes no job again for the lack of a log.
+        benchmark="results/benchmarks/attack/{dataset}/{model}/{attack}.tsv",
     wildcard_constraints:
         attack=UNSHARDED,
     # Attacks take longer than what follows them: begun first, none is left running alone at the end.
@@ -65,7 +65,8 @@ rule attack:
         " --resume {params.resume:q}"
         " {params.shard:q}"
         " --out {output:q}"
-        " > {log:q} 2>&1"
+        " --benchmark {log.benchmark:q}"
+        " > {log[0]:q} 2>&1"
 
 
 use rule attack as attack_shard with:
@@ -75,8 +76,7 @@ use rule attack as attack_shard with:
         temp("results/shards/{dataset}/{model}/{attack}/{shard}.safetensors"),
     log:
         "logs/attack_shard/{dataset}/{model}/{attack}/{shard}.log",
-    benchmark:
-        "results/benchmarks/attack_shard/{dataset}/{model}/{attack}/{shard}.tsv"
+        benchmark="results/benchmarks/attack_shard/{dataset}/{model}/{attack}/{shard}.tsv",
     wildcard_constraints:
         attack=SHARDED,
         shard=r"\d+",
@@ -93,8 +93,7 @@ rule gather:
         "results/attacks/{dataset}/{model}/{attack}.safetensors",
     log:
         "logs/gather/{dataset}/{model}/{attack}.log",
-    benchmark:
-        "results/benchmarks/gather/{dataset}/{model}/{attack}.tsv"
+        benchmark="results/benchmarks/gather/{dataset}/{model}/{attack}.tsv",
     wildcard_constraints:
         attack=SHARDED,
     conda:
@@ -108,4 +107,8 @@ rule gather:
         ),
         runtime=larger(lambda wildcards: need.START),
     shell:
-        "python -m infoadv gather" " --out {output:q}" " {input.shards:q}" " > {log:q} 2>&1"
+        "python -m infoadv gather"
+        " --out {output:q}"
+        " --benchmark {log.benchmark:q}"
+        " {input.shards:q}"
+        " > {log[0]:q} 2>&1"

@@ -18,7 +18,7 @@ from infoadv import InfoadvError
 from infoadv import config as configuration
 from infoadv.artifacts import canonical_json, checks
 from infoadv.config import outside
-from infoadv.execution import run_lock
+from infoadv.execution import forkserver, run_lock
 from infoadv.pipeline import code_inputs, layout, presentation, raw_data, report_inputs
 from infoadv.pipeline import resources as need
 from infoadv.pipeline.captions import caption_file

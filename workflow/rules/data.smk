@@ -10,8 +10,8 @@ for source in configuration.fetchable():
             directory(raw_data.download_folder(source, "{dataset}")),
         log:
             raw_data.download_folder(source, "{dataset}").replace("results/downloads", "logs/fetch") + ".log",
-        benchmark:
-            raw_data.download_folder(source, "{dataset}").replace("downloads", "benchmarks/fetch") + ".tsv"
+            benchmark=raw_data.download_folder(source, "{dataset}").replace("downloads", "benchmarks/fetch")
+            + ".tsv",
         localrule: True
         conda:
             "../../environment.yml"
@@ -25,7 +25,8 @@ for source in configuration.fetchable():
             " --source {params.source:q}"
             " --options {params.options:q}"
             " --root {output:q}"
-            " > {log:q} 2>&1"
+            " --benchmark {log.benchmark:q}"
+            " > {log[0]:q} 2>&1"
 
 
 rule dataset:
@@ -36,8 +37,7 @@ rule dataset:
         "results/data/{dataset}.safetensors",
     log:
         "logs/dataset/{dataset}.log",
-    benchmark:
-        "results/benchmarks/dataset/{dataset}.tsv"
+        benchmark="results/benchmarks/dataset/{dataset}.tsv",
     conda:
         "../../environment.yml"
     threads: cores(1)
@@ -54,4 +54,5 @@ rule dataset:
         " --spec {params.spec:q}"
         " {params.root:q}"
         " --out {output:q}"
-        " > {log:q} 2>&1"
+        " --benchmark {log.benchmark:q}"
+        " > {log[0]:q} 2>&1"

@@ -27,8 +27,7 @@ for drawing in DRAWINGS:
             ),
         log:
             f"logs/figure/{drawing.stem}.log",
-        benchmark:
-            f"results/benchmarks/figure/{drawing.stem}.tsv"
+            benchmark=f"results/benchmarks/figure/{drawing.stem}.tsv",
         conda:
             "../../environment.yml"
         threads: cores(1)
@@ -44,6 +43,7 @@ for drawing in DRAWINGS:
             "python -m infoadv figure {params.figure:q}"
             " --spec {params.spec:q}"
             " --out-stem {params.stem:q}"
+            " --benchmark {log.benchmark:q}"
             " --numbers {output.numbers:q}"
             " {input.artefacts:q}"
-            " > {log:q} 2>&1"
+            " > {log[0]:q} 2>&1"

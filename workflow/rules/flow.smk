@@ -11,8 +11,7 @@ rule profiles:
         "results/flow/{dataset}/{model}.parquet",
     log:
         "logs/flow/{dataset}/{model}.log",
-    benchmark:
-        "results/benchmarks/flow/{dataset}/{model}.tsv"
+        benchmark="results/benchmarks/flow/{dataset}/{model}.tsv",
     conda:
         "../../environment.yml"
     threads: cores(settings.threads["metrics"])
@@ -34,5 +33,6 @@ rule profiles:
         " --device {params.device}"
         " --threads {params.threads}"
         " --out {output:q}"
+        " --benchmark {log.benchmark:q}"
         " {input.attacks:q}"
-        " > {log:q} 2>&1"
+        " > {log[0]:q} 2>&1"

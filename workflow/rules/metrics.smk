@@ -4,15 +4,18 @@ rule fetch_lpips:
         [lpips_weights(backbone) for backbone in LPIPS_FETCHED],
     log:
         "logs/fetch/lpips.log",
-    benchmark:
-        "results/benchmarks/fetch/lpips.tsv"
+        benchmark="results/benchmarks/fetch/lpips.tsv",
     localrule: True
     conda:
         "../../environment.yml"
     params:
         backbones=LPIPS_FETCHED,
     shell:
-        "python -m infoadv fetch" " --source lpips" " --backbone {params.backbones:q}" " > {log:q} 2>&1"
+        "python -m infoadv fetch"
+        " --source lpips"
+        " --backbone {params.backbones:q}"
+        " --benchmark {log.benchmark:q}"
+        " > {log[0]:q} 2>&1"
 
 
 rule metrics:
@@ -27,8 +30,7 @@ rule metrics:
         "results/metrics/{dataset}/{model}/{attack}.parquet",
     log:
         "logs/metrics/{dataset}/{model}/{attack}.log",
-    benchmark:
-        "results/benchmarks/metrics/{dataset}/{model}/{attack}.tsv"
+        benchmark="results/benchmarks/metrics/{dataset}/{model}/{attack}.tsv",
     conda:
         "../../environment.yml"
     threads: cores(settings.threads["metrics"])
@@ -53,7 +55,8 @@ rule metrics:
         " --device {params.device}"
         " --threads {params.threads}"
         " --out {output:q}"
-        " > {log:q} 2>&1"
+        " --benchmark {log.benchmark:q}"
+        " > {log[0]:q} 2>&1"
 
 
 rule calibration:
@@ -63,8 +66,7 @@ rule calibration:
         "results/calibration/mine.parquet",
     log:
         "logs/calibration/mine.log",
-    benchmark:
-        "results/benchmarks/calibration/mine.tsv"
+        benchmark="results/benchmarks/calibration/mine.tsv",
     conda:
         "../../environment.yml"
     threads: cores(settings.threads["metrics"])
@@ -81,4 +83,5 @@ rule calibration:
         " --seed {params.seed}"
         " --threads {params.threads}"
         " --out {output:q}"
-        " > {log:q} 2>&1"
+        " --benchmark {log.benchmark:q}"
+        " > {log[0]:q} 2>&1"

@@ -12,8 +12,7 @@ rule train:
         "results/models/{dataset}/{model}.safetensors",
     log:
         "logs/train/{dataset}/{model}.log",
-    benchmark:
-        "results/benchmarks/train/{dataset}/{model}.tsv"
+        benchmark="results/benchmarks/train/{dataset}/{model}.tsv",
     # Most jobs wait for a network, and the longest for the networks that are made from others.
     priority: 2
     conda:
@@ -46,4 +45,5 @@ rule train:
         " --threads {params.threads}"
         " --checkpoint {params.checkpoint:q}"
         " --out {output:q}"
-        " 2>&1 | tee {log:q} | awk '{{ print \"{wildcards.dataset}/{wildcards.model}: \" $0; fflush() }}'"
+        " --benchmark {log.benchmark:q}"
+        " 2>&1 | tee {log[0]:q} | awk '{{ print \"{wildcards.dataset}/{wildcards.model}: \" $0; fflush() }}'"

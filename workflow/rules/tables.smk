@@ -26,8 +26,7 @@ for table in settings.tables():
             ),
         log:
             f"logs/table/{table}.log",
-        benchmark:
-            f"results/benchmarks/table/{table}.tsv"
+            benchmark=f"results/benchmarks/table/{table}.tsv",
         conda:
             "../../environment.yml"
         threads: cores(1)
@@ -43,5 +42,6 @@ for table in settings.tables():
             "python -m infoadv table {params.table:q}"
             " --spec {params.spec:q}"
             " --out-dir {params.folder:q}"
+            " --benchmark {log.benchmark:q}"
             " {input.artefacts:q}"
-            " > {log:q} 2>&1"
+            " > {log[0]:q} 2>&1"

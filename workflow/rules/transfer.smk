@@ -15,8 +15,7 @@ rule transfer:
         "results/transfer/{dataset}.parquet",
     log:
         "logs/transfer/{dataset}.log",
-    benchmark:
-        "results/benchmarks/transfer/{dataset}.tsv"
+        benchmark="results/benchmarks/transfer/{dataset}.tsv",
     conda:
         "../../environment.yml"
     threads: cores(settings.threads["metrics"])
@@ -37,5 +36,6 @@ rule transfer:
         " --device {params.device}"
         " --threads {params.threads}"
         " --out {output:q}"
+        " --benchmark {log.benchmark:q}"
         " {input.attacks:q}"
-        " > {log:q} 2>&1"
+        " > {log[0]:q} 2>&1"

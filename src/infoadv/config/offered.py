@@ -42,7 +42,7 @@ def stage_inputs(kind: str, name: str) -> dict[str, Any]:
     - "transfer": what networks say of the images that were made for others of the data set;
     - "pictures": data artefacts, the attacks on them and their metrics;
     - "attack" (figures): the artefact of the attack that the option ``attack`` names;
-    - "benchmarks": what Snakemake measured of each job that computes; "artefacts": all of these artefacts.
+    - "benchmarks": what each job that computes has measured of itself; "artefacts": all of these artefacts.
 
     Further keys: ``per: "dataset"`` draws a figure of metrics, models or pictures for each data set by itself; ``needs``
     lists the keys of the section ``flow`` without which there is no such result, or for a table of metrics "claimed" (attacks

@@ -12,7 +12,7 @@ from infoadv.config import Config, Run, stage_inputs, transferable
 from infoadv.pipeline.drawings import Drawing, drawings
 
 CALIBRATION_FILE = "results/calibration/mine.parquet"
-#: What Snakemake measures of each job that computes: time and memory.
+#: What each job measures of itself: time and memory.
 BENCHMARKS = "results/benchmarks"
 
 
@@ -114,7 +114,7 @@ class Job:
     size
         Epochs or images that finished checkpoints would hold together.
     benchmarks
-        What Snakemake measures of it.
+        What it measures of itself.
     """
 
     stage: str

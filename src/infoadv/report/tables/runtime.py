@@ -1,4 +1,4 @@
-"""What the run cost: the benchmark files that Snakemake wrote, one row per job. The only table that holds times."""
+"""What the run cost: one row per job, as it measured itself. The only table that holds times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FOLDER = "benchmarks"
 
 
 def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
-    """Return the table from files ``.../benchmarks/{rule}/{wildcards}.tsv`` of Snakemake's ``benchmark:`` directive.
+    """Return the table from files ``.../benchmarks/{rule}/{wildcards}.tsv`` (:mod:`infoadv.execution.usage`).
 
     Raises
     ------
@@ -48,7 +48,7 @@ def build(inputs: Sequence[str], specification: Mapping[str, Any]) -> Table:
             f"\n### Sharded attacks, shards and gathering\n\n{markdown_table(['Attack', *names[1:]], shard_lines)}"
         )
     markdown += f"\n### Jobs\n\n{markdown_table(job_names, jobs, left=2)}"
-    caption = "Run time of the pipeline by rule, as measured by Snakemake on the machine that made this report."
+    caption = "Run time of the pipeline by rule, as its jobs measured themselves on the machine that made this report."
     return Table(frame, markdown, latex_table(names, [("", lines)], caption, "runtime"))
 
 
@@ -60,7 +60,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise InfoadvError(f"{path}: cannot be read as a benchmark file ({error}); run its rule again.") from error
     if "s" not in table:
-        raise InfoadvError(f"{path}: no column 's', so not a benchmark file of Snakemake; run its rule again.")
+        raise InfoadvError(f"{path}: no column 's', so not the benchmark file of a job; run its rule again.")
     last = len(path.parts) - 1 - path.parts[::-1].index(_FOLDER)
     rule, *wildcards = path.with_suffix("").parts[last + 1 :]
     return [
