@@ -32,7 +32,7 @@ help:
 	@echo "make networks train the networks of the reference, and write results/networks"
 	@echo "make reference  run config/reference.yaml and config/profiles.yaml, or go on where they stopped; write results/reference"
 	@echo "make lock     pin the newest versions in requirements.lock (needs uv)"
-	@echo "make clean    remove results, figures and logs; reference results stay"
+	@echo "make clean    remove results, figures and logs; what is tracked stays"
 
 all: $(STAMP)
 	$(SNAKEMAKE)
@@ -107,6 +107,9 @@ reference: $(STAMP)
 	for kind in png pdf; do \
 	  cp $(RUNS)/reference/figures/*.$$kind figures/reference && \
 	  cp $(RUNS)/profiles/figures/*.$$kind figures/reference/profiles || exit 1; done
+	for run in reference profiles; do for kind in metrics transfer calibration flow benchmarks; do \
+	  rows=results/reference/rows/$$run/results; mkdir -p $$rows; \
+	  [ ! -d $(RUNS)/$$run/results/$$kind ] || cp -r $(RUNS)/$$run/results/$$kind $$rows || exit 1; done; done
 	$(BIN)/python docs/small_figures.py figures/reference
 	$(MAKE) findings
 
@@ -130,4 +133,5 @@ $(STAMP): requirements.lock pyproject.toml
 
 clean:
 	rm -rf .snakemake logs report.html site
-	find results figures -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} + 2> /dev/null || true
+	find results figures -mindepth 1 -maxdepth 1 ! -name reference ! -name networks ! -name tuning -exec rm -rf {} + \
+	  2> /dev/null || true

@@ -32,11 +32,10 @@ def test_a_committed_run_is_of_one_commit_and_of_its_configuration(run: str, tmp
     assert problems(read(COMMITTED[run]), settings) == []
 
 
-def test_the_next_reference_is_a_configuration(tmp_path: Path) -> None:
+def test_the_reference_has_what_its_findings_ask_for(tmp_path: Path) -> None:
     for folder in ("clothing", "networks"):
         (tmp_path / folder).mkdir()
-    settings = config.load(ROOT / "next" / "reference.yaml", tmp_path)
-    # What its findings ask for.
+    settings = config.load(ROOT / "config" / "reference.yaml", tmp_path)
     kin = ("kin_deviation", "kin_sigma_map", "kin_jnd", "kin_noise_visibility")
     swept = {f"{attack}-temperature-1" for attack in ("mi_observer", "mi_masking", *kin)}
     assert swept | {"alma_l2", "mi_mine_published-learning_rate-0.1", "mi_masking-steps-50"} <= settings.attacks.keys()
