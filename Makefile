@@ -107,9 +107,9 @@ reference: $(STAMP)
 	for kind in png pdf; do \
 	  cp $(RUNS)/reference/figures/*.$$kind figures/reference && \
 	  cp $(RUNS)/profiles/figures/*.$$kind figures/reference/profiles || exit 1; done
-	for run in reference profiles; do for kind in metrics transfer calibration flow benchmarks; do \
-	  rows=results/reference/rows/$$run/results; mkdir -p $$rows; \
-	  [ ! -d $(RUNS)/$$run/results/$$kind ] || cp -r $(RUNS)/$$run/results/$$kind $$rows || exit 1; done; done
+	mkdir -p results/reference/rows/reference/results
+	for kind in metrics transfer calibration benchmarks; do \
+	  cp -r $(RUNS)/reference/results/$$kind results/reference/rows/reference/results || exit 1; done
 	$(BIN)/python docs/small_figures.py figures/reference
 	$(MAKE) findings
 

@@ -32,6 +32,18 @@ def test_a_committed_run_is_of_one_commit_and_of_its_configuration(run: str, tmp
     assert problems(read(COMMITTED[run]), settings) == []
 
 
+def test_both_committed_runs_are_of_one_commit() -> None:
+    assert len({commit for path in COMMITTED.values() for commit in read(path)["commit"]}) == 1
+
+
+def test_the_committed_rows_are_those_that_the_tables_were_made_from() -> None:
+    provenance = read(COMMITTED["reference"])
+    made = provenance[provenance["file"].str.endswith(".parquet")]
+    rows = REFERENCE / "rows" / "reference"
+    digests = {path.relative_to(rows).as_posix(): artifacts.file_digest(path) for path in rows.rglob("*.parquet")}
+    assert digests == dict(zip(made["file"], made["sha256"], strict=True))
+
+
 def test_the_reference_has_what_its_findings_ask_for(tmp_path: Path) -> None:
     for folder in ("clothing", "networks"):
         (tmp_path / folder).mkdir()
