@@ -79,7 +79,8 @@ networks: $(STAMP)
 	mkdir -p $(RUNS)/networks results/networks
 	ln -sfn "$(abspath $(INFOADV_DATA))/clothing" $(RUNS)/networks/clothing
 	ln -sfn "$(abspath results/networks)" $(RUNS)/networks/networks
-	set -e; for run in reference profiles; do \
+	set -e; [ -z "$(ROWS)" ] || [ -d "$(ROWS)" ] || { echo "make: ROWS=$(ROWS): no such folder" >&2; exit 1; }; \
+	for run in reference profiles; do \
 	  $(BIN)/snakemake --cores $(CORES) models --configfile config/$$run.yaml --directory $(RUNS)/networks; done
 	rm -rf results/networks
 	cp -r $(RUNS)/networks/results/models results/networks
@@ -96,7 +97,7 @@ reference: $(STAMP)
 	  ln -sfn "$(abspath $(INFOADV_DATA))/clothing" $(RUNS)/$$run/clothing; \
 	  ln -sfn "$(abspath results/networks)" $(RUNS)/$$run/networks; \
 	  snakemake="$(BIN)/snakemake --cores $(CORES) --keep-going --configfile config/$$run.yaml --directory $(RUNS)/$$run"; \
-	  if [ -d "$(ROWS)/$$run" ]; then $$snakemake data models; cp -r "$(ROWS)/$$run/." $(RUNS)/$$run; \
+	  if [ -n "$(ROWS)" ] && [ -d "$(ROWS)/$$run" ]; then $$snakemake data models; cp -rn "$(ROWS)/$$run/." $(RUNS)/$$run; \
 	    for last in results/transfer results/tables figures; do \
 	      [ ! -d $(RUNS)/$$run/$$last ] || find $(RUNS)/$$run/$$last -type f -exec touch {} +; done; fi; \
 	  $$snakemake all; done
@@ -133,5 +134,5 @@ $(STAMP): requirements.lock pyproject.toml
 
 clean:
 	rm -rf .snakemake logs report.html site
-	find results figures -mindepth 1 -maxdepth 1 ! -name reference ! -name networks ! -name tuning -exec rm -rf {} + \
-	  2> /dev/null || true
+	mkdir -p results figures
+	find results figures -mindepth 1 -maxdepth 1 ! -name reference ! -name networks ! -name tuning -exec rm -rf {} +

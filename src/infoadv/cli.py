@@ -665,6 +665,16 @@ def _complain(message: str) -> None:
     print(f"infoadv: error: {''.join(c if c.isprintable() else '?' for c in text)}", file=sys.stderr)
 
 
+def _write_usage(path: str) -> None:
+    """Write what this job used. A failure is a warning: what the job has made is on the disk."""
+    from infoadv import artifacts
+
+    try:
+        artifacts.write_text(path, usage.text())
+    except artifacts.ArtifactError as error:
+        print(f"infoadv: warning: {error}", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; return the exit status: 0, or 2 after an error that the user can act on."""
     arguments = _parser().parse_args(argv)
@@ -674,9 +684,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prepare_environment(arguments.threads)
         status = arguments.function(arguments) or 0
         if getattr(arguments, "benchmark", None):
-            from infoadv import artifacts
-
-            artifacts.write_text(arguments.benchmark, usage.text())
+            _write_usage(arguments.benchmark)
         return status
     except RunError as error:
         # No failure: on a cluster, Snakemake would delete what the other run has made in the meantime.

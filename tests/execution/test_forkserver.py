@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,18 +52,25 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     (folder / "plugins" / "tables").mkdir(parents=True)
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "MARK": "of the run"}
-    run = subprocess.Popen(
-        [sys.executable, "-c", HOLD],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    variable = run.stdout.readline().strip()
+    run = start(folder, environment)
     plugins = {"INFOADV_PLUGINS": str(folder / "plugins")}
-    yield folder, environment | plugins | {forkserver.VARIABLE: variable, "MARK": "of the job"}
+    yield folder, environment | plugins | {forkserver.VARIABLE: run.variable, "MARK": "of the job"}
     run.communicate()
+
+
+def start(folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
+    """Start a server as a run does; what jobs find it by is its ``variable``."""
+    command = [sys.executable, "-c", HOLD]
+    run = subprocess.Popen(
+        command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    run.variable = run.stdout.readline().strip()
+    return run
+
+
+def server_of(run: subprocess.Popen[str]) -> int:
+    (server,) = (int(child) for child in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split())
+    return server
 
 
 def plugin(folder: Path, body: str = "pass") -> None:
@@ -106,6 +115,24 @@ def test_a_job_has_the_imports_of_the_server_and_its_own_environment_streams_and
     assert job(server).stdout.endswith("edited\n")
 
 
+def test_a_job_runs_the_code_of_infoadv_that_is_there_by_now(server, tmp_path):
+    folder, environment = server
+    plugin(folder, "from infoadv.execution.version import __version__; print(__version__)")
+    copy = tmp_path / "src"
+    shutil.copytree(ROOT / "src" / "infoadv", copy / "infoadv", ignore=shutil.ignore_patterns("__pycache__"))
+    # The server has imported this module itself.
+    (copy / "infoadv" / "execution" / "version.py").write_text('__version__ = "edited"\n')
+    run = start(folder, environment | {"PYTHONPATH": str(copy)})
+    try:
+        edited = copy / "infoadv" / "execution" / "version.py"
+        edited.write_text('__version__ = "edited twice"\n')
+        mine = environment | {"PYTHONPATH": str(copy), forkserver.VARIABLE: run.variable}
+        done = subprocess.run([sys.executable, *COMMAND], cwd=folder, env=mine, capture_output=True, text=True)
+        assert done.stdout.endswith("edited twice\n"), done.stderr
+    finally:
+        run.communicate()
+
+
 def test_the_status_of_a_job_is_that_of_its_shell(server):
     folder, _ = server
     plugin(folder, "raise ValueError('of the plugin')")
@@ -115,6 +142,12 @@ def test_the_status_of_a_job_is_that_of_its_shell(server):
     plugin(folder, "os.kill(os.getpid(), 9)")
     assert job(server).returncode == -signal.SIGKILL
     assert job(server, "--no-such-option").returncode == 2
+    plugin(folder, "sys.exit()")
+    assert job(server).returncode == 0
+    plugin(folder, "sys.exit('of the plugin')")
+    failed = job(server)
+    assert failed.returncode == 1
+    assert failed.stderr.endswith("of the plugin\n")
 
 
 def test_what_a_job_used_is_its_own(server):
@@ -146,32 +179,51 @@ def test_a_job_whose_shell_is_killed_ends(server):
     assert job(server).returncode == 0
 
 
-@pytest.mark.parametrize("change", [["--threads", "2"], "interpreter", "nobody"])
-def test_otherwise_it_runs_by_itself(server, change, monkeypatch):
+@pytest.mark.parametrize("change", ["threads", "environment", "nobody", "closed"])
+def test_otherwise_it_runs_by_itself(server, change):
     folder, environment = server
-    variable = environment[forkserver.VARIABLE]
-    arguments = change if isinstance(change, list) else []
-    if change == "interpreter":
-        variable = f"{variable}-of-another-environment"
+    path, prefix = json.loads(environment[forkserver.VARIABLE])
+    if change == "environment":
+        prefix = f"{prefix}-of-another"
     if change == "nobody":
-        variable = f"nowhere{variable}"
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv(forkserver.VARIABLE, variable)
-    assert forkserver.hand_over(["show", *arguments, "x"]) is None
+        path = f"{path}-of-nobody"
+    plugin(folder, "print(os.getppid() == int(os.environ['PARENT']))")
+    mine = environment | {forkserver.VARIABLE: json.dumps([path, prefix]), "PARENT": str(os.getpid())}
+    options = {"preexec_fn": lambda: os.close(0)} if change == "closed" else {}
+    # A table has no threads: its job says so, and says it itself.
+    extra = ("--threads", "2") if change == "threads" else ()
+    command = [sys.executable, *COMMAND, *extra]
+    done = subprocess.run(command, cwd=folder, env=mine, capture_output=True, text=True, check=False, **options)
+    if change == "threads":
+        assert done.returncode == 2
+        assert not (folder / "pid").exists()
+    else:
+        assert done.stdout.endswith("True\n"), done.stderr
 
 
-def test_the_server_ends_with_its_run(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    run = subprocess.Popen(
-        [sys.executable, "-c", HOLD],
-        cwd=tmp_path,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    run.stdout.readline()
-    (server,) = (int(child) for child in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split())
-    run.kill()
+def test_where_the_kernel_or_the_build_of_python_lacks_what_it_takes_there_is_none(monkeypatch):
+    monkeypatch.delattr(os, "pidfd_open")
+    monkeypatch.delenv(forkserver.VARIABLE, raising=False)
+    forkserver.start()
+    assert forkserver.VARIABLE not in os.environ
+    assert forkserver.hand_over(["show", "x"]) is None
+
+
+@pytest.mark.parametrize("killed", ["run", "server"])
+def test_server_and_jobs_end_with_the_run_and_jobs_with_the_server(server, killed):
+    folder, environment = server
+    run = start(folder, environment)
+    process = server_of(run)
+    plugin(folder, "time.sleep(600)")
+    mine = environment | {forkserver.VARIABLE: run.variable}
+    client = subprocess.Popen([sys.executable, *COMMAND], cwd=folder, env=mine, stderr=subprocess.PIPE, text=True)
+    until(lambda: (folder / "pid").exists() and (folder / "pid").read_text())
+    worker = int((folder / "pid").read_text())
+    assert Path(f"/proc/{worker}/comm").read_text() == "infoadv table\n"
+    os.kill(run.pid if killed == "run" else process, signal.SIGKILL)
+    assert client.wait(600) == 1
+    assert "the process that this job was forked from has ended" in client.stderr.read()
+    until(lambda: not alive(worker) and not alive(process))
     run.communicate()
-    until(lambda: not alive(server))
+    if killed == "run":
+        assert not Path(json.loads(run.variable)[0]).parent.exists()

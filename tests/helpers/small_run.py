@@ -53,18 +53,27 @@ def start(tree: Path, *targets: str) -> subprocess.Popen[bytes]:
 
 
 def stages(session: int) -> dict[int, str]:
-    """Return {process: stage} of the jobs that now run in a session: the Python processes, not the shells round them."""
-    found = {}
+    """Return {process: stage} of the jobs that now run in a session: the processes that compute, not the shells round them.
+
+    Those are forks of the fork server, which are named by their stage; without one, Python processes of their own.
+    """
+    forks, alone, served = {}, {}, False
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 after_name = (entry / "stat").read_text().rpartition(")")[2].split()
                 arguments = (entry / "cmdline").read_text().split("\0")
+                name = (entry / "comm").read_text().strip()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if int(after_name[3]) == session and after_name[0] != "Z" and arguments[1:3] == ["-m", "infoadv"]:
-                found[int(entry.name)] = arguments[3]
-    return found
+            if int(after_name[3]) != session or after_name[0] == "Z":
+                continue
+            if name.startswith("infoadv "):
+                forks[int(entry.name)] = name.removeprefix("infoadv ")
+            elif arguments[1:3] == ["-m", "infoadv"]:
+                alone[int(entry.name)] = arguments[3]
+            served |= arguments[1:3] == ["-m", "infoadv.execution.forkserver"]
+    return forks if served else alone
 
 
 def alive(session: int) -> bool:

@@ -303,6 +303,10 @@ def test_runtime_reads_rule_and_wildcards_from_the_path(tmp_path: Path) -> None:
     assert frame["wildcards"].tolist() == ["digits/standard/cw-confidence-0.5", "digits/standard/ddn", "digits"]
     assert np.isnan(frame["max_rss_mb"][1])
     assert "| attack | 2 | 4.0 |" in (tmp_path / "runtime.md").read_text()
+    # A job that could not write what it used.
+    Path(paths[0]).write_text("")
+    tables.write("runtime", paths, {}, tmp_path)
+    assert "| attack | 2 | 1.5 |" in (tmp_path / "runtime.md").read_text()
     with pytest.raises(InfoadvError, match="benchmarks"):
         tables.write("runtime", [str(tmp_path / "elsewhere.tsv")], {}, tmp_path)
 

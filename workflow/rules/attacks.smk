@@ -15,7 +15,7 @@ rule attack:
         "results/attacks/{dataset}/{model}/{attack}.safetensors",
     log:
         "logs/attack/{dataset}/{model}/{attack}.log",
-        # A log, here as in all rules: a job measures itself, and Snakemake makes no job again for the lack of a log.
+        # A log, here as in all rules, since the job itself writes it; no output, which would have to be there for ever.
         benchmark="results/benchmarks/attack/{dataset}/{model}/{attack}.tsv",
     wildcard_constraints:
         attack=UNSHARDED,

@@ -1,17 +1,18 @@
 """Jobs of a run start from one process that has imported what they import: a fork takes 0.01 s, the imports up to 5 s.
 
 :func:`start` is called by the workflow and starts the server; ``python -m infoadv`` hands its arguments over to it
-(:func:`hand_over`), and ends as the job ends. The server imports other people's packages alone: a job imports infoadv and
-plugins itself, after the fork, so it runs the code that is on the disk by then, as without a server. Nothing is computed before
-the fork, so threads and devices begin in the job.
+(:func:`hand_over`), and ends as the job ends. A job imports infoadv and plugins itself, after the fork, so it runs the code that
+is on the disk by then, as without a server. Nothing is computed before the fork, so threads and devices begin in the job. Jobs
+end with the server, and the server ends with the run.
 
-A job runs as ever, by an interpreter of its own, where there is no server: on a cluster, by hand, on a machine that is no Linux.
-So it does with more threads than one, which the libraries fix when they are imported.
+A job runs as ever, by an interpreter of its own, where there is no server: on a cluster, by hand, on a machine that is no Linux;
+and where the server cannot take it. So it does with more threads than one, which the libraries fix when they are imported.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import itertools
@@ -19,19 +20,20 @@ import json
 import os
 import runpy
 import selectors
+import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
+import tempfile
 import traceback
-import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-#: Where jobs find the server, and the interpreter that it is: jobs may have another one, in an environment of their own.
+#: Where jobs find the server, and its environment: jobs may have another one.
 VARIABLE = "INFOADV_FORKSERVER"
-#: What one job of a run or another imports, and takes long. A package that is not installed is left out.
+#: What one job of a run or another imports, and takes long. What cannot be imported is left to the job that needs it.
 PRELOADED = (
     "jsonschema",
     "lpips",
@@ -53,51 +55,80 @@ PRELOADED = (
 )
 _THREADS = 1
 _LENGTH = 8
-#: Of the server, never inherited by jobs: it ends when its run has closed the other end.
+#: Seconds that a client may take to say what it wants.
+_PATIENCE = 10.0
+_STARTED = "started\n"
+#: Of prctl(2).
+_SET_PARENT_DEATH_SIGNAL, _SET_NAME = 1, 15
+#: Of the process that has started the server, never inherited by jobs: the server ends when it is closed.
 _lifeline: int | None = None
 
 
 def start() -> None:
     """Start the server of a run, where there is one: on Linux. Jobs find it by the environment; it ends with this process."""
     global _lifeline
-    if sys.platform != "linux":
+    try:
+        # Linux from 5.3 on, and not every build of Python.
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
         return
+    # Nobody else can enter it.
+    folder = tempfile.mkdtemp(prefix="infoadv-")
     listener = socket.socket(socket.AF_UNIX)
-    # In the namespace of names that are no files: none is left behind, and no file system has to hold it.
-    name = f"infoadv-{uuid.uuid4().hex}"
-    listener.bind(f"\0{name}")
+    path = os.path.join(folder, "jobs")
+    try:
+        listener.bind(path)
+    except OSError:
+        # Its path has 107 characters at most.
+        listener.close()
+        os.rmdir(folder)
+        return
     # Jobs that come before its imports have ended wait for them.
     listener.listen(128)
     ending, _lifeline = os.pipe()
     with listener:
         subprocess.Popen(
-            [sys.executable, "-m", __name__, str(listener.fileno()), str(ending)],
+            [sys.executable, "-m", __name__, folder, str(listener.fileno()), str(ending)],
             pass_fds=(listener.fileno(), ending),
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
         )
     os.close(ending)
-    os.environ[VARIABLE] = f"{name}:{sys.executable}"
+    os.environ[VARIABLE] = json.dumps([path, sys.prefix])
 
 
 def hand_over(arguments: Sequence[str]) -> int | None:
     """Have the server run a job with these arguments; return its exit status, None where this process has to run it."""
-    name, _, interpreter = os.environ.get(VARIABLE, "").partition(":")
-    if interpreter != sys.executable or _threads(arguments) != str(_THREADS):
+    if VARIABLE not in os.environ:
         return None
-    connection = socket.socket(socket.AF_UNIX)
+    path, prefix = json.loads(os.environ[VARIABLE])
+    if prefix != sys.prefix or _threads(arguments) != str(_THREADS):
+        return None
     try:
-        connection.connect(f"\0{name}")
+        for stream in (0, 1, 2):
+            os.fstat(stream)
     except OSError:
+        # A closed one, whose number the connection would take.
         return None
-    with connection:
-        request = json.dumps(
-            {"arguments": list(arguments), "environment": dict(os.environ), "directory": os.getcwd()}
-        ).encode()
-        socket.send_fds(connection, [len(request).to_bytes(_LENGTH)], [0, 1, 2])
-        connection.sendall(request)
-        answer = connection.makefile().readline()
+    request = json.dumps(
+        {"arguments": list(arguments), "environment": dict(os.environ), "directory": os.getcwd()}
+    ).encode()
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(path)
+            socket.send_fds(connection, [len(request).to_bytes(_LENGTH)], [0, 1, 2])
+            connection.sendall(request)
+            answers = connection.makefile()
+            if answers.readline() != _STARTED:
+                return None
+        except OSError:
+            return None
+        try:
+            answer = answers.readline()
+        except OSError:
+            answer = ""
     if not answer:
-        print("infoadv: error: the process that starts the jobs of this run has ended; run again.", file=sys.stderr)
+        print("infoadv: error: the process that this job was forked from has ended; run again.", file=sys.stderr)
         return 1
     status = int(answer)
     if status < 0:
@@ -131,10 +162,8 @@ def _serve(listener: socket.socket, ending: int) -> None:
     # Of a terminal's Ctrl-C the jobs hear by themselves.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in PRELOADED:
-        try:
+        with contextlib.suppress(Exception):
             importlib.import_module(name)
-        except ImportError:
-            continue
     # No collection touches the pages of what is there by now, so that jobs go on sharing them.
     gc.collect()
     gc.freeze()
@@ -143,31 +172,19 @@ def _serve(listener: socket.socket, ending: int) -> None:
         selector.register(listener, selectors.EVENT_READ)
         selector.register(ending, selectors.EVENT_READ)
         while True:
-            for key, _ in selector.select():
+            events = [key for key, _ in selector.select()]
+            if any(key.fileobj == ending for key in events):
+                return
+            for key in events:
                 job = key.data
-                if key.fileobj == ending:
-                    return
                 if key.fileobj is listener:
                     connection, _ = listener.accept()
-                    request = _request(connection)
-                    if request is None:
+                    try:
+                        job = _fork(connection, [listener.fileno(), ending], jobs)
+                    except (OSError, ValueError):
+                        # The client sees no start, and runs its job itself.
                         connection.close()
                         continue
-                    process = os.fork()
-                    if process == 0:
-                        connection.close()
-                        listener.close()
-                        os.close(ending)
-                        for other in jobs:
-                            other.close()
-                        status = _work(*request)
-                        sys.stdout.flush()
-                        sys.stderr.flush()
-                        # As forks of multiprocessing end: what was imported is not taken down piece by piece.
-                        os._exit(status)
-                    for descriptor in request[1]:
-                        os.close(descriptor)
-                    job = _Job(connection, process)
                     jobs.append(job)
                     selector.register(job.ended, selectors.EVENT_READ, job)
                     selector.register(connection, selectors.EVENT_READ, job)
@@ -177,47 +194,83 @@ def _serve(listener: socket.socket, ending: int) -> None:
                     selector.unregister(job.ended)
                     if job.connection in selector.get_map():
                         selector.unregister(job.connection)
-                        with contextlib.suppress(OSError):
-                            job.connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+                        _answer(job.connection, f"{os.waitstatus_to_exitcode(status)}\n")
                     job.close()
                 elif job in jobs:
-                    # Its shell was killed.
+                    # Its client was killed.
                     selector.unregister(job.connection)
                     os.kill(job.process, signal.SIGTERM)
 
 
-def _request(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """Return what a job is to run and its standard streams, or None if whoever asks is gone or another user."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    if struct.unpack("3i", credentials)[1] != os.getuid():
-        return None
-    head, descriptors, _, _ = socket.recv_fds(connection, _LENGTH, 3)
-    body = connection.makefile("rb").read(int.from_bytes(head)) if len(head) == _LENGTH else b""
-    if len(body) == int.from_bytes(head) > 0:
-        return json.loads(body), descriptors
-    for descriptor in descriptors:
-        os.close(descriptor)
-    return None
+def _fork(connection: socket.socket, own: Sequence[int], jobs: Sequence[_Job]) -> _Job:
+    """Fork the job that a client asks for, and tell the client; ``own`` descriptors of the server are closed in the job.
+
+    Raises
+    ------
+    OSError, ValueError
+        The client is gone, is silent or asks for nothing that can be read; or no process can be made.
+    """
+    connection.settimeout(_PATIENCE)
+    head, streams, _, _ = socket.recv_fds(connection, _LENGTH, 3)
+    try:
+        request = json.loads(connection.makefile("rb").read(int.from_bytes(head)))
+        connection.settimeout(None)
+        server = os.getpid()
+        process = os.fork()
+        if process == 0:
+            status = 1
+            try:
+                for descriptor in (connection.detach(), *own):
+                    os.close(descriptor)
+                for job in jobs:
+                    job.close()
+                status = _work(request, streams, server)
+                for stream in filter(None, (sys.stdout, sys.stderr)):
+                    stream.flush()
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                # As forks of multiprocessing end: what was imported is not taken down piece by piece.
+                os._exit(status)
+    finally:
+        for stream in streams:
+            os.close(stream)
+    _answer(connection, _STARTED)
+    return _Job(connection, process)
 
 
-def _work(request: dict[str, Any], streams: list[int]) -> int:
+def _answer(connection: socket.socket, text: str) -> None:
+    # A client that is gone is seen elsewhere.
+    with contextlib.suppress(OSError):
+        connection.sendall(text.encode())
+
+
+def _work(request: dict[str, Any], streams: Sequence[int], server: int) -> int:
     """Run a job in this process, which has just been forked; return its exit status."""
+    system = ctypes.CDLL(None)
+    system.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    if os.getppid() != server:
+        return 1
+    # What `top` shows.
+    system.prctl(_SET_NAME, f"infoadv {request['arguments'][0]}".encode() if request["arguments"] else b"infoadv")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
-        os.close(stream)
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])
     # This is where it runs.
     del os.environ[VARIABLE]
+    # The code that is on the disk by now, also of what the server needed itself.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "infoadv"]:
+        del sys.modules[name]
     sys.argv = ["infoadv", *request["arguments"]]
     try:
         runpy.run_module("infoadv", run_name="__main__")
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
         return 1
     return 0
 
@@ -228,5 +281,8 @@ if __name__ == "__main__":
     prepare_environment(_THREADS)
     # The allocator of pyarrow starts a thread when it is loaded.
     os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
-    _serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
+    try:
+        _serve(socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3]))
+    finally:
+        shutil.rmtree(Path(sys.argv[1]), ignore_errors=True)
     os._exit(0)

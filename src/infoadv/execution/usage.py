@@ -11,7 +11,7 @@ import resource
 import sys
 import time
 
-#: This module is imported first of all that a job imports.
+#: A job imports this module before torch and the like. What it waited for the server is not in its time.
 _BEGAN = time.perf_counter()
 #: Bytes in a unit of ``ru_maxrss``.
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024

@@ -42,7 +42,7 @@ def _keys(job: Job) -> list[tuple[str, ...]]:
 
 
 def _measured(directory: Path, job: Job) -> float | None:
-    """Return the seconds that a job took, None where Snakemake did not measure all of it."""
+    """Return the seconds that a job took, None where it was not measured in all parts."""
     total = 0.0
     for name in job.benchmarks:
         try:

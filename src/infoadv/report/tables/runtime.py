@@ -56,7 +56,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
     if _FOLDER not in path.parts:
         raise InfoadvError(f"{path}: expected a path .../{_FOLDER}/<rule>/<wildcards>.tsv.")
     try:
-        table = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
+        # Empty where a job could not write it: Snakemake makes the logs that a job leaves out.
+        empty = path.stat().st_size == 0
+        table = pd.DataFrame({"s": [float("nan")]}) if empty else pd.read_csv(path, sep="\t", na_values=["-", "NA"])
     except (OSError, ValueError) as error:
         raise InfoadvError(f"{path}: cannot be read as a benchmark file ({error}); run its rule again.") from error
     if "s" not in table:
