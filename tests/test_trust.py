@@ -333,6 +333,8 @@ EXPLAINED = {
     ("registry/factories.py", "import_module"): "model.factory, which is documented as code",
     ("registry/plugins.py", "import_module"): "files of the package and of plugin folders, which are code",
     ("__init__.py", "import_module"): "modules of the package that the file itself names",
+    ("execution/forkserver.py", "import_module"): "packages that the file itself names",
+    ("execution/forkserver.py", "run_module"): "infoadv itself",
     ("attacks/adv_lib.py", "import_module"): "modules of adv-lib that the file itself names",
     ("metrics/human.py", "import_module"): "the packages of the judges that the file itself names",
     ("metrics/perceptual.py", "import_module"): "modules of piq that the file itself names",
