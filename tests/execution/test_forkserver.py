@@ -133,6 +133,16 @@ def test_a_job_runs_the_code_of_infoadv_that_is_there_by_now(server, tmp_path):
         run.communicate()
 
 
+def test_what_a_job_computes_has_the_same_bytes_as_alone(server):
+    folder, environment = server
+    alone = {name: value for name, value in environment.items() if name != forkserver.VARIABLE}
+    spec = json.dumps({"dimensions": [2], "samples": [64], "rhos": [0.5, 0.9], "seeds": 2, "steps": 30})
+    for out, mine in {"forked.parquet": environment, "alone.parquet": alone}.items():
+        command = [sys.executable, "-m", "infoadv", "calibrate", "--spec", spec, "--threads", "1", "--out", out]
+        subprocess.run(command, cwd=folder, env=mine, check=True, timeout=600)
+    assert (folder / "forked.parquet").read_bytes() == (folder / "alone.parquet").read_bytes()
+
+
 def test_the_status_of_a_job_is_that_of_its_shell(server):
     folder, _ = server
     plugin(folder, "raise ValueError('of the plugin')")
