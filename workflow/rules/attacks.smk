@@ -8,9 +8,7 @@ rule attack:
         like=liked_file,
         pretrained=attack_weights,
         reference=attack_reference,
-        code=lambda wildcards: as_inputs(
-            code_inputs.of_run(settings, wildcards.dataset, wildcards.model, wildcards.attack)
-        ),
+        code=lambda wildcards: attack_code(wildcards.dataset, wildcards.model, wildcards.attack),
     output:
         "results/attacks/{dataset}/{model}/{attack}.safetensors",
     log:

@@ -235,6 +235,12 @@ def images_of_job(wildcards):
     )
 
 
+@functools.cache
+def attack_code(dataset, model, attack):
+    """Return the code of an attack, looked for once for all its shards."""
+    return as_inputs(code_inputs.of_run(settings, dataset, model, attack))
+
+
 def shard_files(wildcards):
     run = configuration.Run(wildcards.dataset, wildcards.model, wildcards.attack)
     return layout.shard_files(run, settings.attacks[run.attack].shards)

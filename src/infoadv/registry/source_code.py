@@ -180,7 +180,13 @@ def _imports_of_user(path: Path) -> frozenset[Path]:
     return frozenset(found)
 
 
-def code(*entries: Path, without: Sequence[Path] = ()) -> list[Path]:
+@cache
+def _within(path: Path, folders: tuple[Path, ...]) -> bool:
+    """Return whether ``path`` is one of these files or in one of these folders; asked a million times for a large run."""
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
+def code(*entries: Path, without: tuple[Path, ...] = ()) -> list[Path]:
     """Return ``entries`` and every file that they import, directly or through others, sorted.
 
     Files are those of this package and the user's; of libraries there are none. Imports are not followed into the files and
@@ -192,6 +198,6 @@ def code(*entries: Path, without: Sequence[Path] = ()) -> list[Path]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            imports = _imports_of_package(path) if path.is_relative_to(PACKAGE) else _imports_of_user(path)
-            waiting += [file for file in imports if not any(file.is_relative_to(part) for part in without)]
+            imports = _imports_of_package(path) if _within(path, (PACKAGE,)) else _imports_of_user(path)
+            waiting += [file for file in imports if not _within(file, without)]
     return sorted(found)
