@@ -79,8 +79,7 @@ networks: $(STAMP)
 	mkdir -p $(RUNS)/networks results/networks
 	ln -sfn "$(abspath $(INFOADV_DATA))/clothing" $(RUNS)/networks/clothing
 	ln -sfn "$(abspath results/networks)" $(RUNS)/networks/networks
-	set -e; [ -z "$(ROWS)" ] || [ -d "$(ROWS)" ] || { echo "make: ROWS=$(ROWS): no such folder" >&2; exit 1; }; \
-	for run in reference profiles; do \
+	set -e; for run in reference profiles; do \
 	  $(BIN)/snakemake --cores $(CORES) models --configfile config/$$run.yaml --directory $(RUNS)/networks; done
 	rm -rf results/networks
 	cp -r $(RUNS)/networks/results/models results/networks
@@ -89,17 +88,20 @@ networks: $(STAMP)
 # The attacks, then the information profiles.
 # How much is left says `infoadv status --configfile config/reference.yaml --directory build/reference`.
 # To go on on another machine: make reference ROWS=FOLDER, a copy of build without results/{data,models,attacks,checkpoints} of each run,
-# at the same commit. What it holds is not made again. Snakemake goes by times: networks and data sets come first, figures last.
+# at the same commit. It is copied once; what it holds is not made again. Snakemake goes by times: networks and data sets come first, figures last.
 reference: $(STAMP)
 	mkdir -p results/networks
-	set -e; for run in reference profiles; do \
+	set -e; [ -z "$(ROWS)" ] || [ -d "$(ROWS)" ] || { echo "make: ROWS=$(ROWS): no such folder" >&2; exit 1; }; \
+	for run in reference profiles; do \
 	  mkdir -p $(RUNS)/$$run; \
 	  ln -sfn "$(abspath $(INFOADV_DATA))/clothing" $(RUNS)/$$run/clothing; \
 	  ln -sfn "$(abspath results/networks)" $(RUNS)/$$run/networks; \
 	  snakemake="$(BIN)/snakemake --cores $(CORES) --keep-going --configfile config/$$run.yaml --directory $(RUNS)/$$run"; \
-	  if [ -n "$(ROWS)" ] && [ -d "$(ROWS)/$$run" ]; then $$snakemake data models; cp -rn "$(ROWS)/$$run/." $(RUNS)/$$run; \
+	  if [ -n "$(ROWS)" ] && [ -d "$(ROWS)/$$run" ] && [ ! -e $(RUNS)/$$run/.rows ]; then \
+	    $$snakemake data models; cp -r "$(ROWS)/$$run/." $(RUNS)/$$run; \
 	    for last in results/transfer results/tables figures; do \
-	      [ ! -d $(RUNS)/$$run/$$last ] || find $(RUNS)/$$run/$$last -type f -exec touch {} +; done; fi; \
+	      [ ! -d $(RUNS)/$$run/$$last ] || find $(RUNS)/$$run/$$last -type f -exec touch {} +; done; \
+	    touch $(RUNS)/$$run/.rows; fi; \
 	  $$snakemake all; done
 	rm -rf results/reference figures/reference && mkdir -p results/reference/profiles figures/reference/profiles
 	for kind in csv md tex; do \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -42,6 +43,32 @@ def test_the_committed_rows_are_those_that_the_tables_were_made_from() -> None:
     rows = REFERENCE / "rows" / "reference"
     digests = {path.relative_to(rows).as_posix(): artifacts.file_digest(path) for path in rows.rglob("*.parquet")}
     assert digests == dict(zip(made["file"], made["sha256"], strict=True))
+
+
+def make_reference(folder: Path, rows: str) -> subprocess.CompletedProcess[str]:
+    """Run `make reference` in ``folder`` with a Snakemake that does nothing; it fails where it looks for tables at the latest."""
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "bin" / "snakemake").write_text("#!/bin/sh\necho planned $@ >> calls\n")
+    (folder / "bin" / "snakemake").chmod(0o755)
+    command = ["make", "-f", str(ROOT / "Makefile"), "-o", ".venv/.stamp", "reference", "BIN=bin", f"ROWS={rows}"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+def test_rows_of_an_earlier_run_are_taken_once_and_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    refused = make_reference(tmp_path, "nowhere")
+    assert refused.returncode != 0
+    assert "make: ROWS=nowhere: no such folder" in refused.stderr
+    assert not (tmp_path / "calls").exists()
+    row = Path("results", "metrics", "row.parquet")
+    (tmp_path / "rows" / "reference" / row).parent.mkdir(parents=True)
+    (tmp_path / "rows" / "reference" / row).write_text("earlier")
+    make_reference(tmp_path, "rows")
+    made = tmp_path / "build" / "reference" / row
+    assert made.read_text() == "earlier"
+    # What the run has made since stays when the same command goes on.
+    made.write_text("later")
+    make_reference(tmp_path, "rows")
+    assert made.read_text() == "later"
 
 
 def test_the_reference_has_what_its_findings_ask_for(tmp_path: Path) -> None:
