@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from calendar import month_name
 from html.parser import HTMLParser
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -182,3 +183,14 @@ def test_links_between_files_of_the_repository_resolve():
         for link in re.findall(r"\]\(([^)\s#]+)", path.read_text(encoding="utf-8")):
             if not urlsplit(link).scheme and not path.name.endswith(".template.md"):
                 assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_every_paper_that_is_named_is_listed():
+    listed = (ROOT / "docs/papers.md").read_text(encoding="utf-8")
+    # An author, others or none, and a year: "Hsu, Chen and Yu (2020". A date is no paper, an abbreviation no author.
+    named = re.compile(r"([A-Z][a-z][\w-]*)(?:(?:, [A-Z][\w-]+)* and [A-Z][\w-]+| et al\.)? \(?((?:19|20)\d\d)\b")
+    files = [*ROOT.glob("src/**/*.py"), *ROOT.glob("docs/*.md"), *ROOT.glob("config/*.*"), ROOT / "README.md"]
+    texts = [" ".join(file.read_text(encoding="utf-8").split()) for file in files]
+    found = {pair for text in texts for pair in named.findall(text) if pair[0] not in month_name}
+    missing = [pair for pair in found if not re.search(rf"\b{pair[0]}\b.* {pair[1]}\b", listed)]
+    assert len(found) > 60 and not missing
