@@ -87,7 +87,7 @@ def test_linear_layers_of_a_branch_are_multiplied_first(difference):
     left = (u @ first + bias) @ second + last
     right = -(v @ first @ second) if difference else (v @ critics.b[0] + critics.b_biases[0]) @ critics.b[1]
     assert all(
-        torch.allclose(found, expected) for found, expected in zip(critics.branches(u, v), (left, right), strict=True)
+        torch.allclose(found.mT, expected) for found, expected in zip(critics.branches(u, v), (left, right), strict=True)
     )
 
 
@@ -105,7 +105,7 @@ def test_critics_of_maps_are_filters_and_layers_of_one_image_each():
         expected = (maps @ critics.a[0][image] + critics.biases[0][image]) @ critics.a[1][image] + critics.biases[1][
             image
         ]
-        assert torch.allclose(left[image], expected)
+        assert torch.allclose(left[image].T, expected)
 
 
 def test_glorot_start_has_its_range_and_no_bias():

@@ -19,7 +19,7 @@ from infoadv.information.masking import (
     masking_weights,
     perturbation_information,
 )
-from infoadv.information.mine import Mine, draw_normals, draw_pairs, marginal_scores, measure, project_pairs
+from infoadv.information.mine import Mine, draw_normals, draw_pairs, measure, project_pairs, scores
 from infoadv.information.projection import projection_information
 from infoadv.stages.calibrate import images_at
 
@@ -106,20 +106,28 @@ def test_bounds_match_their_definitions():
     assert donsker_varadhan(joint, marginal, clip=2.0).item() == pytest.approx(clipped)
 
 
-def test_marginals_break_every_pair():
-    critics = Critics(2, 1, 1, [5], torch.Generator().manual_seed(0))
-    u = torch.randn(2, 6, 1, generator=torch.Generator().manual_seed(1))
-    left, right = critics.branches(u, 2 * u)
-    every = marginal_scores(critics, left, right, "offdiagonal", 1)
-    assert every.shape == (2, 30)
-    brute = torch.stack(
-        [critics.score(left[:, [i]], right[:, [j]])[:, 0] for i in range(6) for j in range(6) if i != j], 1
-    )
-    assert torch.allclose(every.sort(1).values, brute.sort(1).values, atol=1e-6)
+def by_hand(critics, u, v):
+    """T(u, v) of critics of one layer for pairs (N, K, d), as its definition has it."""
+    left = u @ critics.a[0] + critics.biases[0]
+    right = -v @ critics.a[0] if critics.difference else v @ critics.b[0]
+    return ((left + right).relu() @ critics.w)[..., 0]
+
+
+@pytest.mark.parametrize("difference", [False, True])
+@pytest.mark.parametrize("dimension", [1, 8])
+def test_marginals_break_every_pair(dimension, difference):
+    generator = torch.Generator().manual_seed(0)
+    critics = Critics(2, dimension, dimension, [5], generator, difference=difference).double()
+    u, v = torch.randn(2, 2, 6, dimension, generator=generator, dtype=torch.float64)
+    joint, every = scores(critics, u, v, "offdiagonal", 1)
+    assert torch.allclose(joint, by_hand(critics, u, v)) and every.shape == (2, 30)
+    brute = torch.cat([by_hand(critics, u[:, [i]], v[:, [j]]) for i in range(6) for j in range(6) if i != j], 1)
+    assert torch.allclose(every.sort(1).values, brute.sort(1).values)
     for shift in range(1, 6):
-        deranged = marginal_scores(critics, left, right, "derangement", shift)
+        joint, deranged = scores(critics, u, v, "derangement", shift)
         partners = [(sample - shift) % 6 for sample in range(6)]
-        assert torch.equal(deranged, critics.score(left, right[:, partners]))
+        assert torch.allclose(joint, by_hand(critics, u, v))
+        assert torch.allclose(deranged, by_hand(critics, u, v[:, partners]))
 
 
 def test_perturbation_information_of_a_case_worked_by_hand():
@@ -170,8 +178,7 @@ def test_mine_gradient_agrees_with_finite_differences(images):
     critics = Critics(3, 2, 2, [4], torch.Generator().manual_seed(1)).double()
 
     def bound(z):
-        left, right = critics.branches(*draw_pairs(clean, z, draws))
-        return donsker_varadhan(critics.score(left, right), marginal_scores(critics, left, right, "derangement", 3))
+        return donsker_varadhan(*scores(critics, *draw_pairs(clean, z, draws), "derangement", 3))
 
     assert torch.autograd.gradcheck(bound, (perturbed.requires_grad_(True),), atol=1e-4)
 
@@ -195,8 +202,7 @@ def test_the_critic_climbs_with_a_moving_average_of_the_marginal():
     for step in range(3):
         u, v = torch.randn(2, 2, 16, 1, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
         bound, ascended = mine.objective(u, v, 1)
-        left, right = critics.branches(u, v)
-        joint, apart = critics.score(left, right), marginal_scores(critics, left, right, "derangement", 1)
+        joint, apart = by_hand(critics, u, v), by_hand(critics, u, v.roll(1, 1))
         now = apart.exp().mean(1).detach()
         average = now if average is None else 0.75 * average + 0.25 * now
         expected = joint.mean(1) - apart.exp().mean(1) / average
@@ -226,9 +232,9 @@ def test_iterates_are_ranked_on_pairs_that_stay_or_by_the_estimate_of_the_step(r
 
 def test_a_permutation_takes_every_sample_once():
     critics = Critics(1, 1, 1, [64], torch.Generator().manual_seed(0))
-    left, right = critics.branches(*torch.randn(2, 1, 6, 1, generator=torch.Generator().manual_seed(1)))
-    every = critics.score_all(left, right)[0]
-    found = marginal_scores(critics, left, right, "permutation", 3)[0]
+    u, v = torch.randn(2, 1, 6, 1, generator=torch.Generator().manual_seed(1))
+    every = critics.all_scores(u, v)[0]
+    found = scores(critics, u, v, "permutation", 3)[1][0]
     partners = (every - found[:, None]).abs().argmin(1)
     assert sorted(partners.tolist()) == list(range(6)) != partners.tolist()
     assert torch.allclose(every[torch.arange(6), partners], found, atol=1e-6)

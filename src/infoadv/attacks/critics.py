@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from infoadv.attacks.contract import AttackError, CountingModel
 from infoadv.information.bounds import Bound
 from infoadv.information.critic_networks import Critics
-from infoadv.information.mine import Mine, draw_normals, draw_pairs, project_pairs
+from infoadv.information.mine import Draws, Mine, draw_normals, draw_pairs, project_pairs
 from infoadv.information.projection import difference_information, projection_information
 
 #: Batches of K pairs, the same at every step, on which iterates are judged where ``ranking`` is fixed.
@@ -85,7 +85,6 @@ class MineInformation:
         round_seed = 2 * (seed * 1009 + number)
         self.generator = torch.Generator().manual_seed(round_seed)
         self.fixed_seed = round_seed + 1
-        self.judging_seed = 2 * (seed * 1009 + _JUDGING_ROUND)
         self.samples, dimension, maps = critic.samples, critic.dimension, None
         self.standardize: str = critic.standardize
         if critic.gain == "fixed" and critic.standardize == "norm":
@@ -96,6 +95,11 @@ class MineInformation:
             self.samples, dimension = self.clean_maps.shape[1:]
             if critic.convolutional:
                 maps = self.map_size
+        elif critic.ranking == "fixed":
+            # From their exact distribution, whatever ``sampling``: it is the same.
+            judging = torch.Generator().manual_seed(2 * (seed * 1009 + _JUDGING_ROUND))
+            draws = [draw_normals(self.samples, dimension, judging, clean.device) for _ in range(JUDGING_BATCHES)]
+            self.judging = Draws(*(torch.cat([getattr(one, part) for one in draws]) for part in ("first", "second")))
         critics = Critics(
             len(clean),
             dimension,
@@ -159,13 +163,9 @@ class MineInformation:
             return self.last
         if self.critic.batch == "conv":
             return self.mine.estimate(*self._pairs(perturbed, self.generator), 1)
-        generator = torch.Generator().manual_seed(self.judging_seed)
-        total = torch.zeros(len(perturbed), device=perturbed.device)
-        for _ in range(JUDGING_BATCHES):
-            # Drawn from their exact distribution, whatever ``sampling``: it is the same.
-            draws = draw_normals(self.critic.samples, self.critic.dimension, generator, perturbed.device)
-            total += self.mine.estimate(*draw_pairs(self.clean, perturbed, draws, self.standardize), self.samples // 2)
-        return total / JUDGING_BATCHES
+        pairs = draw_pairs(self.clean, perturbed, self.judging, self.standardize)
+        batches = zip(*(values.split(self.samples, 1) for values in pairs), strict=True)
+        return torch.stack([self.mine.estimate(u, v, self.samples // 2) for u, v in batches]).sum(0) / JUDGING_BATCHES
 
     def truth(self, perturbed: Tensor) -> Tensor:
         """Return (N,) the closed form of what the critics look for; of maps there is none, so one projection's instead."""

@@ -154,20 +154,21 @@ def profile(
     for batch in images.split(_BATCH):
         maps, logits = record(model, batch, layers)
         output = Ranked(_evidence(model, batch, last, evidence))
-        lifeless = torch.stack([spatial.dead(layer).float().mean(1) for layer in maps.values()], 1)
         pooled = tuple(layer.mean((2, 3)) for layer in maps.values())
         rows: dict[str, list[Tensor]] = {name: [] for name in estimators}
         inputs = {layer.shape[2:]: Ranked(_pooled(batch, layer)) for layer in maps.values()}
+        lifeless: list[Tensor] = []
         # Estimators inside: the ranks of a layer serve them all, and are gone with it.
         for values in maps.values():
             layer = _Layer.of(values, output.maps)
+            lifeless.append(layer.maps.dead.float().mean(1))
             for name in estimators:
                 source, target = layer.matrices(inputs[values.shape[2:]], output, name, shifts)
                 inward, outward = source.mean(2), target.mean(2)
                 rows[name].append(torch.stack([inward.mean(1), outward.mean(1), correlation(inward, outward)]))
         for name in estimators:
             iip, oip, ioc = torch.stack(rows[name], 2)
-            parts[name].append(Profiles(tuple(maps), iip, oip, ioc, lifeless, pooled, logits))
+            parts[name].append(Profiles(tuple(maps), iip, oip, ioc, torch.stack(lifeless, 1), pooled, logits))
     return {name: _joined(several) for name, several in parts.items()}
 
 

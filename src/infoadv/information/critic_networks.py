@@ -83,18 +83,50 @@ class Critics(nn.Module):
         self.difference = difference
 
     def branches(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the outputs of both branches for u, v (N, K, d), each (N, K, last of ``hidden``)."""
+        """Return the outputs of both branches for u, v (N, K, d), each (N, last of ``hidden``, K)."""
+        u, v = self._features(u, v)
+        (weight, bias), (other, shift) = self._layers()
+        left = torch.baddbmm(bias.mT, weight.mT, u.mT)
+        return left, torch.bmm(other.mT, v.mT) if shift is None else torch.baddbmm(shift.mT, other.mT, v.mT)
+
+    def scores(self, u: Tensor, v: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+        """Return T on the pairs (u_k, v_k) and on (u_k, v_order(k)), (N, K) each, for u, v (N, K, d) and ``order`` (K,).
+
+        The samples are the last axis of what the ReLU sees, along which the products with a few units are fastest.
+        """
+        samples = u.shape[1]
+        if u.shape[2] > self.w.shape[1]:
+            left, right = self.branches(u, v)
+            hidden = torch.cat([left + right, left + right[:, :, order]], 2)
+        else:
+            # Of samples this short it is the sums of their products that take the time, so one product makes them.
+            (weight, bias), (other, shift) = self._layers()
+            u, v = torch.cat([u, u], 1), torch.cat([v, v[:, order]], 1)
+            pairs, weight = (u - v, weight) if self.difference else (torch.cat([u, v], 2), torch.cat([weight, other], 1))
+            hidden = torch.baddbmm((bias if shift is None else bias + shift).mT, weight.mT, pairs.mT)
+        joint, broken = torch.bmm(self.w.mT, hidden.relu_()).squeeze(1).split(samples, 1)
+        return joint, broken
+
+    def all_scores(self, u: Tensor, v: Tensor) -> Tensor:
+        """Return T for every sample of u with every one of v, (N, K, K)."""
+        left, right = self.branches(u, v)
+        hidden = (left[..., None] + right[:, :, None]).relu_()
+        return torch.bmm(self.w.mT, hidden.flatten(2)).view(-1, *hidden.shape[2:])
+
+    def _layers(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor | None]]:
+        """Return the one matrix and the one bias that each branch comes to; that of the second may be None."""
         weight, bias = _folded(list(self.a), list(self.biases))
-        if self.maps:
-            u = self._filtered(u, *list(self.filters)[:2])
-            v = self._filtered(v, *list(self.filters)[-2:])
         assert bias is not None
-        left = torch.baddbmm(bias, u, weight)
         if self.difference:
-            # The biases of the filters cancel in the difference.
-            return left, -torch.bmm(v, weight)
-        weight, bias = _folded(list(self.b), list(self.b_biases))
-        return left, torch.bmm(v, weight) if bias is None else torch.baddbmm(bias, v, weight)
+            # The biases of the first cancel in the difference, those of filters too.
+            return (weight, bias), (-weight, None)
+        return (weight, bias), _folded(list(self.b), list(self.b_biases))
+
+    def _features(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.maps:
+            return u, v
+        filters = list(self.filters)
+        return self._filtered(u, *filters[:2]), self._filtered(v, *filters[-2:])
 
     def _filtered(self, samples: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         assert self.maps is not None
@@ -102,14 +134,6 @@ class Critics(nn.Module):
         images = samples.transpose(0, 1).reshape(number, count, *self.maps)
         out = nn.functional.conv2d(images, weight.flatten(0, 1), bias.flatten(), groups=count)
         return out.view(number, count, -1).transpose(0, 1)
-
-    def score(self, left: Tensor, right: Tensor) -> Tensor:
-        """Return T for pairs of branch outputs, (N, K)."""
-        return torch.bmm((left + right).relu(), self.w).squeeze(-1)
-
-    def score_all(self, left: Tensor, right: Tensor) -> Tensor:
-        """Return T for every output of the left branch with every one of the right, (N, K, K)."""
-        return ((left[:, :, None] + right[:, None]).relu_() @ self.w[:, None]).squeeze(-1)
 
 
 #: Filters of the follow-up's critic on maps.

@@ -93,21 +93,23 @@ def _standardize_rows(samples: Tensor) -> Tensor:
     return centred / (centred.square().mean(-1, keepdim=True) + _TINY).sqrt()
 
 
-def marginal_scores(critics: Critics, left: Tensor, right: Tensor, marginal: str, shift: int) -> Tensor:
-    """Return T on pairs that are not joint, (N, K) or (N, K (K - 1)).
+def scores(critics: Critics, u: Tensor, v: Tensor, marginal: str, shift: int) -> tuple[Tensor, Tensor]:
+    """Return T on the joint pairs (N, K), and on pairs that are not joint, (N, K) or (N, K (K - 1)).
 
-    "derangement" pairs sample k with sample k + shift, ``shift`` in 1..K-1; "offdiagonal" takes all pairs of different
+    "derangement" pairs sample k with sample k - shift, ``shift`` in 1..K-1; "offdiagonal" takes all pairs of different
     samples; "permutation" is the plain permutation of the published recipe, fixed points included, which caps the bound
     at ln K (kept to show that).
     """
+    samples = u.shape[1]
+    if marginal == "offdiagonal":
+        every = critics.all_scores(u, v)
+        apart = ~torch.eye(samples, dtype=torch.bool, device=u.device)
+        return torch.diagonal(every, dim1=1, dim2=2), every[:, apart]
     if marginal == "derangement":
-        return critics.score(left, right.roll(shift, 1))
-    samples = left.shape[1]
-    if marginal == "permutation":
-        order = torch.randperm(samples, generator=torch.Generator().manual_seed(shift)).to(right.device)
-        return critics.score(left, right[:, order])
-    apart = ~torch.eye(samples, dtype=torch.bool, device=left.device)
-    return critics.score_all(left, right)[:, apart]
+        order = torch.arange(samples).roll(shift)
+    else:
+        order = torch.randperm(samples, generator=torch.Generator().manual_seed(shift))
+    return critics.scores(u, v, order.to(u.device))
 
 
 class Mine:
@@ -120,7 +122,7 @@ class Mine:
     learning_rate
         Step of Adam on them.
     marginal, bound, clip
-        See ``marginal_scores`` and :mod:`infoadv.information.bounds`. InfoNCE takes all pairs whatever ``marginal``; ``clip``
+        See :func:`scores` and :mod:`infoadv.information.bounds`. InfoNCE takes all pairs whatever ``marginal``; ``clip``
         and ``moving_average`` are of Donsker-Varadhan alone.
     moving_average
         Rate of the moving average of E_marginal[exp T] in the critic's gradient (Belghazi et al. 2018, section 3.2),
@@ -144,21 +146,20 @@ class Mine:
 
     def estimate(self, u: Tensor, v: Tensor, shift: int) -> Tensor:
         """Return (N,) the bound on these samples, differentiable with respect to them and the critics."""
-        left, right = self.critics.branches(u, v)
         if self.bound == "infonce":
-            return infonce(self.critics.score_all(left, right))
-        joint, marginal = self._scores(left, right, shift)
+            return infonce(self.critics.all_scores(u, v))
+        joint, marginal = self._scores(u, v, shift)
         return nwj(joint, marginal) if self.bound == "nwj" else donsker_varadhan(joint, marginal, self.clip)
 
-    def _scores(self, left: Tensor, right: Tensor, shift: int) -> tuple[Tensor, Tensor]:
-        return self.critics.score(left, right), marginal_scores(self.critics, left, right, self.marginal, shift)
+    def _scores(self, u: Tensor, v: Tensor, shift: int) -> tuple[Tensor, Tensor]:
+        return scores(self.critics, u, v, self.marginal, shift)
 
     def objective(self, u: Tensor, v: Tensor, shift: int) -> tuple[Tensor, Tensor]:
         """Return the bound, (N,), and what the critics ascend, (N,), whose gradient uses the moving average."""
         if self.rate >= 1 or self.bound != "donsker_varadhan":
             bound = self.estimate(u, v, shift)
             return bound, bound
-        joint, marginal = self._scores(*self.critics.branches(u, v), shift)
+        joint, marginal = self._scores(u, v, shift)
         bound = donsker_varadhan(joint, marginal, self.clip)
         log_mean = log_mean_exp(marginal)
         now = log_mean.detach()
