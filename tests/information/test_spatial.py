@@ -32,9 +32,16 @@ def inputs_of(side):
     return max(8, 16384 // side**2)
 
 
-def test_mean_ranks_are_scipys():
-    values = torch.randint(0, 7, (3, 5, 41), generator=torch.Generator().manual_seed(0)).float()
-    assert np.array_equal(spatial.mean_ranks(values).numpy(), np.apply_along_axis(rankdata, -1, values.numpy()))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_mean_ranks_are_scipys(dtype):
+    generator = torch.Generator().manual_seed(0)
+    ties = torch.randint(-3, 4, (3, 5, 41), generator=generator).to(dtype) / 3
+    ties[0, 0], ties[0, 1, :20] = -0.0, 0.0
+    ties[0, 0, 5] = 0.0
+    for values in (ties, torch.randn(2, 300, generator=generator).to(dtype), ties * torch.tensor(1e-42, dtype=dtype)):
+        ranks, equal = spatial.mean_ranks(values)
+        assert np.array_equal(ranks.numpy(), np.apply_along_axis(rankdata, -1, values.numpy()))
+        assert torch.equal(equal, (values == values[..., :1]).all(-1))
 
 
 @pytest.mark.parametrize(("height", "width", "count", "expected"), [(32, 32, 24, 24), (8, 8, 24, 24), (4, 4, 24, 15)])
@@ -131,7 +138,7 @@ def test_quantile_sees_what_ranks_do_not():
 def test_dead_maps_have_no_information_and_are_found(name):
     first, second = maps(3, 4, 8, 12), maps(3, 2, 8, 13)
     first[:, 1], second[1, 0] = 0.0, 0.7
-    assert torch.equal(spatial.dead(first), torch.tensor([[False, True, False, False]] * 3))
+    assert torch.equal(spatial.Ranked(first).dead, torch.tensor([[False, True, False, False]] * 3))
     estimate = spatial.ESTIMATORS[name](first, second, spatial.shifts(8, 8, 24))
     assert estimate[:, 1].abs().max() < 1e-6
     assert estimate[1, :, 0].abs().max() < 1e-6
@@ -149,4 +156,4 @@ def test_no_image_has_no_dependence_and_any_precision_has_ranks():
         assert estimate(torch.empty(0, 3, 6, 6), torch.empty(0, 2, 6, 6), offsets).shape == (0, 3, 2)
     values = torch.tensor([[3.0, 1.0, 3.0, 2.0]])
     for dtype in (torch.float64, torch.bfloat16):
-        assert spatial.mean_ranks(values.to(dtype).requires_grad_(True)).tolist() == [[3.5, 1.0, 3.5, 2.0]]
+        assert spatial.mean_ranks(values.to(dtype).requires_grad_(True))[0].tolist() == [[3.5, 1.0, 3.5, 2.0]]

@@ -42,8 +42,10 @@ def shifts(height: int, width: int, count: int, seed: int = 0) -> tuple[tuple[in
     return tuple(every[place] for place in sorted(chosen))
 
 
-def mean_ranks(values: Tensor) -> Tensor:
-    """Return the ranks 1 to P of values (..., P), equal values sharing their mean rank; float32 (..., P)."""
+def mean_ranks(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the ranks 1 to P of values (..., P), equal values sharing their mean rank, float32 (..., P); and where all values
+    are equal, bool (...).
+    """
     if values.device.type == "cpu" and values.dtype == torch.float32:
         return _mean_ranks_of_floats(values.detach().numpy())
     ordered, order = values.sort(dim=-1)
@@ -56,31 +58,26 @@ def mean_ranks(values: Tensor) -> Tensor:
     beyond = values.shape[-1]
     last = torch.where(last_of_group, places, beyond).flip(-1).cummin(dim=-1).values.flip(-1)
     shared = (first + last).float() / 2 + 1
-    return torch.empty_like(shared).scatter_(-1, order, shared)
+    return torch.empty_like(shared).scatter_(-1, order, shared), ordered[..., 0] == ordered[..., -1]
 
 
-def _mean_ranks_of_floats(values: np.ndarray) -> Tensor:
-    """Return the same ranks of float32 ``values`` several times faster: value and place are sorted as one integer."""
+def _mean_ranks_of_floats(values: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return the same of float32 ``values`` several times faster: value and place are sorted as one integer."""
     count = values.shape[-1]
     # The bits of floats are ordered as integers, those of negative ones backwards. A negative zero is no other value.
     bits = (values.reshape(-1, count) + np.float32(0)).view(np.int32)
     bits ^= (bits >> 31) & np.int32(0x7FFFFFFF)
-    keys = (bits.astype(np.int64) << 32) | np.arange(count)
+    keys = (bits.astype(np.int64) << 32) | np.arange(bits.size).reshape(bits.shape)
     keys.sort(axis=-1)
-    levels, order = keys >> 32, keys & 0xFFFFFFFF
+    levels, places = keys >> 32, keys & 0xFFFFFFFF
     new = np.ones(levels.shape, dtype=bool)
     new[:, 1:] = levels[:, 1:] != levels[:, :-1]
     first = np.flatnonzero(new)
     sizes = np.diff(first, append=new.size)
-    shared = (first % count + (sizes + 1) / 2).astype(np.float32)
-    ranks = np.empty(levels.shape, np.float32)
-    np.put_along_axis(ranks, order, np.repeat(shared, sizes).reshape(levels.shape), -1)
-    return torch.from_numpy(ranks).view(values.shape)
-
-
-def dead(maps: Tensor) -> Tensor:
-    """Return which maps (N, C, H, W) are constant, (N, C) bool: they depend on nothing."""
-    return maps.amax((2, 3)) == maps.amin((2, 3))
+    ranks = np.empty(new.size, np.float32)
+    ranks[places.reshape(-1)] = np.repeat((first % count + (sizes + 1) / 2).astype(np.float32), sizes)
+    equal = torch.from_numpy(levels[:, 0] == levels[:, -1])
+    return torch.from_numpy(ranks).view(values.shape), equal.view(values.shape[:-1])
 
 
 _Found = TypeVar("_Found")
@@ -98,14 +95,18 @@ class Ranked:
         return cls(maps) if isinstance(maps, Tensor) else maps
 
     @cached_property
-    def ranks(self) -> Tensor:
-        """The ranks (N, C, H * W) of the positions of each map."""
+    def _ranks(self) -> tuple[Tensor, Tensor]:
         return mean_ranks(self.maps.flatten(2))
 
-    @cached_property
+    @property
+    def ranks(self) -> Tensor:
+        """The ranks (N, C, H * W) of the positions of each map."""
+        return self._ranks[0]
+
+    @property
     def dead(self) -> Tensor:
-        """Which maps (N, C) are constant."""
-        return dead(self.maps)
+        """Which maps (N, C) are constant: they depend on nothing."""
+        return self._ranks[1]
 
     def once(self, key: Hashable, find: Callable[[], _Found]) -> _Found:
         """Return what ``find`` returned when it was first asked for under this ``key``."""
@@ -130,8 +131,9 @@ def _scores(ranked: Ranked) -> Tensor:
     """Return the normal scores of maps (N, C, H, W), standardised over the positions; 0 for dead maps."""
     maps = ranked.maps
     positions = maps.shape[2] * maps.shape[3]
-    uniform = ranked.ranks / (positions + 1)
-    scores = torch.special.ndtri(uniform)
+    # Shared ranks are halves: twice as many scores as positions, looked up.
+    halves = torch.arange(2 * positions + 1, dtype=torch.float32, device=maps.device) / 2
+    scores = torch.special.ndtri(halves / (positions + 1))[(2 * ranked.ranks).int()]
     scores = scores - scores.mean(-1, keepdim=True)
     norm = scores.norm(dim=-1, keepdim=True)
     scores = torch.where(ranked.dead[..., None], 0.0, scores / norm.clamp_min(1e-12))
