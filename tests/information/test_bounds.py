@@ -87,7 +87,8 @@ def test_linear_layers_of_a_branch_are_multiplied_first(difference):
     left = (u @ first + bias) @ second + last
     right = -(v @ first @ second) if difference else (v @ critics.b[0] + critics.b_biases[0]) @ critics.b[1]
     assert all(
-        torch.allclose(found.mT, expected) for found, expected in zip(critics.branches(u, v), (left, right), strict=True)
+        torch.allclose(found.mT, expected)
+        for found, expected in zip(critics.branches(u, v), (left, right), strict=True)
     )
 
 

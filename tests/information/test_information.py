@@ -120,7 +120,8 @@ def test_marginals_break_every_pair(dimension, difference):
     critics = Critics(2, dimension, dimension, [5], generator, difference=difference).double()
     u, v = torch.randn(2, 2, 6, dimension, generator=generator, dtype=torch.float64)
     joint, every = scores(critics, u, v, "offdiagonal", 1)
-    assert torch.allclose(joint, by_hand(critics, u, v)) and every.shape == (2, 30)
+    assert torch.allclose(joint, by_hand(critics, u, v))
+    assert every.shape == (2, 30)
     brute = torch.cat([by_hand(critics, u[:, [i]], v[:, [j]]) for i in range(6) for j in range(6) if i != j], 1)
     assert torch.allclose(every.sort(1).values, brute.sort(1).values)
     for shift in range(1, 6):
@@ -196,17 +197,23 @@ def test_local_statistics_equal_brute_force(images):
     assert local_variance(clean, window)[1, 2, row, column].item() == pytest.approx(variance.item())
 
 
-def test_the_critic_climbs_with_a_moving_average_of_the_marginal():
-    critics, average = Critics(2, 1, 1, [5], torch.Generator().manual_seed(0)).double(), None
+@pytest.mark.parametrize("difference", [False, True])
+@pytest.mark.parametrize("dimension", [1, 8])
+def test_the_critic_climbs_with_a_moving_average_of_the_marginal(dimension, difference):
+    generator = torch.Generator().manual_seed(0)
+    critics = Critics(2, dimension, dimension, [5], generator, difference=difference).double()
+    average = None
     mine = Mine(critics, learning_rate=0.01, marginal="derangement", clip=None, moving_average=0.25)
-    for step in range(3):
-        u, v = torch.randn(2, 2, 16, 1, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+    for _step in range(3):
+        u, v = torch.randn(2, 2, 16, dimension, generator=generator, dtype=torch.float64).requires_grad_(True)
         bound, ascended = mine.objective(u, v, 1)
         joint, apart = by_hand(critics, u, v), by_hand(critics, u, v.roll(1, 1))
         now = apart.exp().mean(1).detach()
         average = now if average is None else 0.75 * average + 0.25 * now
         expected = joint.mean(1) - apart.exp().mean(1) / average
-        found, wanted = (torch.autograd.grad(x.sum(), mine.optimizer.parameters) for x in (ascended, expected))
+        # Of the samples as well, which an attack descends.
+        every = [*mine.optimizer.parameters, u, v]
+        found, wanted = (torch.autograd.grad(x.sum(), every, retain_graph=True) for x in (ascended, expected))
         assert all(torch.allclose(one, other) for one, other in zip(found, wanted, strict=True))
         assert torch.allclose(bound, donsker_varadhan(joint, apart))
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 class Critics(nn.Module):
@@ -97,15 +99,18 @@ class Critics(nn.Module):
         samples = u.shape[1]
         if u.shape[2] > self.w.shape[1]:
             left, right = self.branches(u, v)
-            hidden = torch.cat([left + right, left + right[:, :, order]], 2)
+            hidden = torch.cat([left + right, left + right[:, :, order]], 2).relu_()
+            scored = torch.bmm(self.w.mT, hidden).squeeze(1)
         else:
-            # Of samples this short it is the sums of their products that take the time, so one product makes them.
+            # Of samples this short it is not the products that take the time, but the sums of the branches: one product of
+            # both makes them.
             (weight, bias), (other, shift) = self._layers()
-            u, v = torch.cat([u, u], 1), torch.cat([v, v[:, order]], 1)
-            pairs, weight = (u - v, weight) if self.difference else (torch.cat([u, v], 2), torch.cat([weight, other], 1))
-            hidden = torch.baddbmm((bias if shift is None else bias + shift).mT, weight.mT, pairs.mT)
-        joint, broken = torch.bmm(self.w.mT, hidden.relu_()).squeeze(1).split(samples, 1)
-        return joint, broken
+            u, v = torch.cat([u.mT, u.mT], 2), torch.cat([v.mT, v.mT[:, :, order]], 2)
+            pairs, weight = (
+                (u - v, weight) if self.difference else (torch.cat([u, v], 1), torch.cat([weight, other], 1))
+            )
+            scored = _ScoreOfPairs.apply(pairs, weight, bias if shift is None else bias + shift, self.w)
+        return scored[:, :samples], scored[:, samples:]
 
     def all_scores(self, u: Tensor, v: Tensor) -> Tensor:
         """Return T for every sample of u with every one of v, (N, K, K)."""
@@ -134,6 +139,36 @@ class Critics(nn.Module):
         images = samples.transpose(0, 1).reshape(number, count, *self.maps)
         out = nn.functional.conv2d(images, weight.flatten(0, 1), bias.flatten(), groups=count)
         return out.view(number, count, -1).transpose(0, 1)
+
+
+class _ScoreOfPairs(torch.autograd.Function):
+    """w . relu(W p + b) of pairs p (N, d, K), (N, K), for W (N, d, H), b (N, 1, H) and w (N, H, 1).
+
+    All gradients are products with one array of zeros and ones, which units are above 0, in the place of the arrays of gradients
+    of the size of the hidden layer that automatic differentiation makes: they would take most of the time.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, pairs: Tensor, weight: Tensor, bias: Tensor, w: Tensor) -> Tensor:
+        hidden = torch.baddbmm(bias.mT, weight.mT, pairs).relu_()
+        ctx.save_for_backward(pairs, weight, w, hidden)
+        return torch.bmm(w.mT, hidden).squeeze(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        pairs, weight, w, hidden = ctx.saved_tensors
+        active = hidden.sign()
+        gradient = gradient[:, None]
+        of_pairs = of_weight = of_bias = of_w = None
+        if ctx.needs_input_grad[0]:
+            of_pairs = gradient * torch.bmm(weight * w.mT, active)
+        if ctx.needs_input_grad[1]:
+            # Both at once: the bias is the weight of a constant.
+            both = w.mT * torch.bmm(active, torch.cat([gradient * pairs, gradient], 1).mT).mT
+            of_weight, of_bias = both[:, :-1], both[:, -1:]
+            of_w = torch.bmm(hidden, gradient.mT)
+        return of_pairs, of_weight, of_bias, of_w
 
 
 #: Filters of the follow-up's critic on maps.
