@@ -97,7 +97,7 @@ class Critics(nn.Module):
         The samples are the last axis of what the ReLU sees, along which the products with a few units are fastest.
         """
         samples = u.shape[1]
-        if u.shape[2] > self.w.shape[1]:
+        if self.maps or u.shape[2] > self.w.shape[1]:
             left, right = self.branches(u, v)
             hidden = torch.cat([left + right, left + right[:, :, order]], 2).relu_()
             scored = torch.bmm(self.w.mT, hidden).squeeze(1)
