@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from infoadv import artifacts
 from infoadv.execution.errors import InfoadvError
+from infoadv.numerics import gray_convolution
 from infoadv.registry import factories, plugins
 from infoadv.registry.options import Validator
 from infoadv.registry.source_code import origin
@@ -279,8 +280,13 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Modul
             f"{path}: its header describes no network ({type(error).__name__} {str(error)[:200]}); remove it and run again."
         ) from error
     set_weights(model, tensors, path)
-    model.requires_grad_(False)
-    return model.to(device).eval(), header
+    return frozen(model.to(device)), header
+
+
+def frozen(model: nn.Module) -> nn.Module:
+    """Return ``model`` in eval mode with its parameters frozen: gradients are of images alone from here on."""
+    gray_convolution.speed_up(model)
+    return model.requires_grad_(False).eval()
 
 
 def check_logits(model: nn.Module, images: Tensor, classes: int, name: str | Path) -> Tensor:
