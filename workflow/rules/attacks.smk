@@ -8,7 +8,7 @@ rule attack:
         like=liked_file,
         pretrained=attack_weights,
         reference=attack_reference,
-        code=lambda wildcards: attack_code(wildcards.dataset, wildcards.model, wildcards.attack),
+        code=lambda wildcards: as_inputs(attack_code(wildcards.dataset, wildcards.model, wildcards.attack)),
     output:
         "results/attacks/{dataset}/{model}/{attack}.safetensors",
     log:
@@ -33,9 +33,7 @@ rule attack:
             )
         ),
     params:
-        spec=lambda wildcards: canonical_json(
-            settings.attacks[wildcards.attack].specification(wildcards.dataset)
-        ),
+        spec=lambda wildcards: attack_specification(wildcards.dataset, wildcards.attack),
         images=lambda wildcards: settings.attacks[wildcards.attack].images,
         first_image=lambda wildcards: settings.first_images[wildcards.dataset],
         chunk=settings.chunk,
@@ -68,6 +66,12 @@ rule attack:
 
 
 use rule attack as attack_shard with:
+    input:
+        data="results/data/{dataset}.safetensors",
+        model="results/models/{dataset}/{model}.safetensors",
+        like=liked_file,
+        pretrained=attack_weights,
+        reference=attack_reference,
     output:
         # Gone once they are gathered: they hold the same images as the attack, so keeping them would double its size. A
         # change of code, input or parameter makes them again all the same, because Snakemake remembers what made them.
@@ -79,6 +83,8 @@ use rule attack as attack_shard with:
         attack=SHARDED,
         shard=r"\d+",
     params:
+        # In the place of twenty files among the inputs of each of what may be many thousand jobs.
+        code=lambda wildcards: code_digest(wildcards.dataset, wildcards.model, wildcards.attack),
         resume="results/checkpoints/{dataset}/{model}/{attack}/{shard}.safetensors",
         shard=lambda wildcards: ["--shard", f"{wildcards.shard}/{settings.attacks[wildcards.attack].shards}"],
 

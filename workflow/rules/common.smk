@@ -236,9 +236,18 @@ def images_of_job(wildcards):
 
 
 @functools.cache
+def attack_specification(dataset, attack):
+    return canonical_json(settings.attacks[attack].specification(dataset))
+
+
 def attack_code(dataset, model, attack):
-    """Return the code of an attack, looked for once for all its shards."""
-    return as_inputs(code_inputs.of_run(settings, dataset, model, attack))
+    return code_inputs.of_run(settings, dataset, model, attack)
+
+
+@functools.cache
+def code_digest(dataset, model, attack):
+    """Return the digest of the code of an attack, looked for once for all its shards."""
+    return code_inputs.digest(attack_code(dataset, model, attack))
 
 
 def shard_files(wildcards):
