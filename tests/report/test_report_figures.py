@@ -17,7 +17,7 @@ from helpers.report_artifacts import save_calibration, save_metrics, save_result
 from infoadv import InfoadvError, artifacts
 from infoadv.metrics import human
 from infoadv.report import figures, style
-from infoadv.report.figures import convergence, distributions, examples, grid, visibility
+from infoadv.report.figures import convergence, distributions, examples, grid, tradeoff, visibility
 
 ATTACKS: dict[str, dict[str, Any]] = {
     "cw": {"cost": 900},
@@ -139,6 +139,27 @@ def test_tradeoff(paths: dict[str, list[str]], tmp_path: Path) -> None:
     assert confidence["x"].is_monotonic_increasing
     assert frame.loc[frame["panel"] == "budget", "attack"].tolist() == ["weak", "weak"]
     assert frame.loc[(frame["panel"] == "survival") & (frame["attack"] == "weak"), "y"].isna().all()
+    with style.applied():
+        figure, _ = tradeoff.draw(of(paths, "digits", "metrics"), specification())
+    # No empty panel: of the target, and of each option that is swept on it.
+    target = frame.loc[0, "dataset"], frame.loc[0, "model"]
+    titles = [axes.get_title(loc="left").split("\n") for axes in figure.axes if axes.get_visible()]
+    assert titles == [
+        ["{}, {}".format(*target)],
+        *(["{}, {}".format(*target), option] for option in ("confidence", "epsilon")),
+    ]
+
+
+def test_ticks_of_similarities_keep_apart() -> None:
+    for low, high in ((0.094, 0.13), (1e-5, 1.0), (0.04, 0.3), (0.018, 0.031)):
+        for most in (3, 6):
+            figure = style.new_figure(2, 2)
+            axes = figure.subplots()
+            style.similarity_axis(axes, "y", [low, high], most=most)
+            ticks = np.log(axes.get_yticks())
+            assert 1 <= len(ticks) <= most
+            limits = np.log(axes.get_ylim())
+            assert len(ticks) < 2 or np.diff(ticks).min() >= abs(np.diff(limits)[0]) / (most + 1)
 
 
 def judged(root: Path, names: dict[str, tuple[list[float], list[bool]]], column: str = "jod") -> list[str]:

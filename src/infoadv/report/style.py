@@ -7,6 +7,7 @@ twenty attacks apart for everybody, so the cycles have lengths without a common 
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -158,13 +159,13 @@ def similarity_axis(axes: Axes, which: str, distances: list[float], *, most: int
 
     ``distances`` are the drawn values of 1 - s, in (0, 1]; the axis is logarithmic in them, labelled with s, and
     grows towards s = 1. Near-perfect similarities, where attacks on undefended networks lie, would fall on one
-    another on a linear axis. ``most`` limits the number of ticks.
+    another on a linear axis. ``most`` limits the number of ticks, and with it how near to one another they come.
     """
     low = max(min(distances, default=0.01), CLOSEST)
     high = max(max(distances, default=0.1), low * 1.0001)
     pad = max((high / low) ** 0.08, 1.15)
     low, high = low / pad, min(high * pad, 1.5)
-    ticks = _similarity_ticks(low, high, most)
+    ticks = _apart(_similarity_ticks(low, high, most), math.log(high / low) / (most + 1))
     labels = [f"{round(1 - tick, 8):.8g}" for tick in ticks]
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
@@ -172,6 +173,15 @@ def similarity_axis(axes: Axes, which: str, distances: list[float], *, most: int
     axis.set_minor_locator(NullLocator())
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(FixedFormatter(labels))
+
+
+def _apart(ticks: list[float], gap: float) -> list[float]:
+    """Return the ticks that are ``gap`` apart in the logarithm: the round ones first, then from the similar end."""
+    kept: list[float] = []
+    for tick in sorted(ticks, key=lambda tick: (len(f"{tick:g}".strip("0.")), tick)):
+        if all(abs(math.log(tick / other)) >= gap for other in kept):
+            kept.append(tick)
+    return sorted(kept)
 
 
 def _similarity_ticks(low: float, high: float, most: int) -> list[float]:

@@ -1,12 +1,12 @@
 """How much similarity success costs.
 
-Three questions, a column of panels each, a row per target model:
+Three questions, each with panels of its own:
 
-- *similar enough?* The share of images that an attack has turned, as a demand on similarity is relaxed. It needs no
-  sweep and no choice of images, and failures count as failures.
-- *a larger budget?* For sweeps over a budget: success against the mean similarity of all images attacked.
-- *a clearer mistake?* For sweeps over confidence, where success says nothing because it is nearly always 1: the margin
-  that is reached against the mean similarity of the successes.
+- *similar enough?* The share of images that an attack has turned, as a demand on similarity is relaxed: a panel per target
+  model. It needs no sweep and no choice of images, and failures count as failures.
+- *another budget?* For sweeps over an option: the mean similarity of all images attacked at each of its values, a panel per
+  target model and option. Beside a point that often fails stands its success.
+- *a clearer mistake?* For sweeps over confidence: the margin that is reached against the mean similarity of the successes.
 
 A family begins with the attack that its sweep varies, if that has a value of the option itself. Controls do not succeed
 or fail, so they are left out, and so are attacks towards a chosen class.
@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from infoadv.execution.errors import InfoadvError
-from infoadv.report import labels, statistics, style
+from infoadv.report import statistics, style
 from infoadv.report.rows import Attack, Rows, load, ordered
 
 SCHEMA = {"tradeoff": {"metric": {"type": "string", "default": "ssim", "description": "metric on the vertical axis"}}}
@@ -32,6 +32,7 @@ SCHEMA = {"tradeoff": {"metric": {"type": "string", "default": "ssim", "descript
 ABOUT = {"tradeoff": "similarity against success over each sweep"}
 
 _CONFIDENCE = "confidence"
+_MOST_COLUMNS = 4
 _COLUMNS = ("panel", "dataset", "model", "attack", "option", "value", "x", "y", "asr_float", "asr", "n")
 
 
@@ -45,56 +46,48 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
         [*_survival(rows, metric.column), *_sweeps(rows, metric.column)],
         columns=list(_COLUMNS),
     )
-    kinds = [kind for kind in ("survival", "budget", "confidence") if (numbers["panel"] == kind).any()] or ["survival"]
     names = {attack.name for target in rows.targets for attack in rows.drawn_on(*target)}
-    shown = [attack for attack in rows.attacks if attack.name in names]
-    parents = {attack.sweep_of for attack in rows.attacks if attack.sweep_of}
-    shown_names = {attack.name for attack in shown}
     # A family whose own attack is not in the inputs still needs its name in the legend.
-    shown = ordered([*shown_names, *(name for name in parents if name and name not in shown_names)], specification)
-    legend_columns = 5 if len(kinds) > 1 else 3
-    legend_rows = -(-len(shown) // legend_columns)
-    width = style.TEXT_WIDTH if len(kinds) > 1 else style.COLUMN_WIDTH
-    figure = style.new_figure(width, 1.85 * len(rows.targets) + 0.2 + 0.13 * legend_rows)
-    panels = figure.subplots(len(rows.targets), len(kinds), squeeze=False)
-    pending: list[tuple[Axes, list[tuple[float, float, float, bool, str]]]] = []
-    for line, (dataset, model) in enumerate(rows.targets):
-        part = numbers[(numbers["dataset"] == dataset) & (numbers["model"] == model)]
-        for column, kind in enumerate(kinds):
-            axes, drawn = panels[line, column], part[part["panel"] == kind]
-            swept = "/".join(sorted(set(drawn["option"].dropna())))
-            style.entitle(axes, f"{dataset}, {model}" + (f" ({swept})" if swept else ""), width / len(kinds) - 0.45)
-            if drawn["y"].notna().sum() == 0:
-                style.say(axes, "no attack succeeds" if kind == "survival" else "no sweep here")
-            elif kind == "survival":
-                _draw_survival(axes, drawn, shown, metric.axis)
-            else:
-                pending.append((axes, _draw_family(axes, drawn, shown, metric.axis, kind)))
+    names |= {attack.sweep_of for attack in rows.attacks if attack.sweep_of}
+    shown = ordered([*names], specification)
+    panels = _panels(rows, numbers)
+    columns = min(len(panels), _MOST_COLUMNS if len(panels) > 2 * _MOST_COLUMNS else 3)
+    width = style.TEXT_WIDTH if columns > 1 else style.COLUMN_WIDTH
+    lines = -(-len(panels) // columns)
+    legend_columns = min(5 if columns > 1 else 3, len(shown))
+    figure = style.new_figure(width, 1.6 * lines + 0.2 + 0.13 * -(-len(shown) // legend_columns))
+    cells = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes, (title, kind, drawn) in zip(cells, panels, strict=False):
+        style.entitle(axes, title, width / columns - 0.45)
+        if drawn["y"].notna().sum() == 0:
+            style.say(axes, "no attack succeeds")
+        elif kind == "survival":
+            _draw_survival(axes, drawn, shown, metric.axis)
+        else:
+            _draw_families(axes, drawn, shown, metric.axis, kind)
+    for axes in cells[len(panels) :]:
+        axes.set_visible(False)
     handles = [
         Line2D([], [], color=a.style.color, linestyle=a.style.line, marker=a.style.marker, label=style.plain(a.label))
         for a in shown
     ]
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(legend_columns, len(handles)), handlelength=3.2
-    )
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    for axes, points in pending:
-        ends = [point for point in points if point[3]]
-        # Along the lines as well: between two neighbours of a family, and harmlessly between two families.
-        corners = np.array([point[:2] for point in points])
-        steps = np.linspace(0, 1, 7)[:, None, None]
-        places = (corners[:-1] + steps * np.diff(corners, axis=0)).reshape(-1, 2)
-        labels.place(
-            axes,
-            [end[:2] for end in ends],
-            [f"{end[2]:g}" for end in ends],
-            [end[4] for end in ends],
-            places,
-            # In the colour of its family a leader would pass for a piece of the line.
-            leader=style.GUIDE,
-        )
+    figure.legend(handles=handles, loc="outside lower center", ncols=legend_columns, handlelength=3.2)
     return figure, numbers
+
+
+def _panels(rows: Rows, numbers: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """Return title, kind and numbers of each panel: of the targets first, then of their sweeps."""
+    targets = [
+        numbers[(numbers["dataset"] == dataset) & (numbers["model"] == model)] for dataset, model in rows.targets
+    ]
+    titles = [f"{dataset}, {model}" for dataset, model in rows.targets]
+    found = [
+        (title, "survival", part[part["panel"] == "survival"]) for title, part in zip(titles, targets, strict=True)
+    ]
+    for title, part in zip(titles, targets, strict=True):
+        for option, swept in part.groupby("option"):
+            found.append((f"{title}\n{option}", swept["panel"].iloc[0], swept))
+    return found
 
 
 def _survival(rows: Rows, column: str) -> list[dict[str, Any]]:
@@ -166,7 +159,7 @@ def _sweeps(rows: Rows, column: str) -> list[dict[str, Any]]:
                     "attack": family,
                     "option": option,
                     "value": value,
-                    "x": float(won["margin"].median()) if confident else own["success"].mean(),
+                    "x": float(won["margin"].median()) if confident else value,
                     "y": statistics.mean((won if confident else own)[column].to_numpy(dtype=np.float64)),
                     "asr_float": own["success_float"].mean(),
                     "asr": own["success"].mean(),
@@ -183,7 +176,7 @@ def _distance(similarity: pd.Series) -> np.ndarray:
 def _draw_survival(axes: Axes, drawn: pd.DataFrame, attacks: Sequence[Attack], name: str) -> None:
     drawn = drawn[drawn["x"].notna()]
     limits = _distance(drawn["x"])
-    style.similarity_axis(axes, "x", list(limits))
+    style.similarity_axis(axes, "x", list(limits), most=3)
     end = axes.get_xlim()[0]
     present = [attack for attack in attacks if (drawn["attack"] == attack.name).any()]
     for position, attack in enumerate(present):
@@ -201,30 +194,37 @@ def _draw_survival(axes: Axes, drawn: pd.DataFrame, attacks: Sequence[Attack], n
     axes.set_ylabel("share misclassified")
 
 
-def _draw_family(
-    axes: Axes, drawn: pd.DataFrame, attacks: Sequence[Attack], name: str, kind: str
-) -> list[tuple[float, float, float, bool, str]]:
-    """Draw the families; return their points as x, y, value of the option, whether it ends a line, and colour."""
+def _draw_families(axes: Axes, drawn: pd.DataFrame, attacks: Sequence[Attack], name: str, kind: str) -> None:
     drawn = drawn[drawn["y"].notna()]
-    style.similarity_axis(axes, "y", list(_distance(drawn["y"])))
-    points = []
+    style.similarity_axis(axes, "y", list(_distance(drawn["y"])), most=5)
+    values = sorted(set(drawn["value"]))
     for attack in attacks:
-        for _, part in drawn[drawn["attack"] == attack.name].groupby("option"):
-            part = part.sort_values("value")
-            x, y = part["x"].to_numpy(), _distance(part["y"])
-            look = attack.style
-            axes.plot(x, y, color=look.color, linestyle=look.line, zorder=2)
-            # Hollow: the similarity of the successes alone, where many fail, flatters.
-            full = (part["asr"] >= 0.95).to_numpy() | (kind == "budget")
-            for chosen, face in ((full, look.color), (~full, "white")):
-                axes.plot(x[chosen], y[chosen], linestyle="", marker=look.marker, color=look.color, mfc=face, zorder=3)
-            last = len(part) - 1
-            points += [(x[i], y[i], float(part["value"].iloc[i]), i in (0, last), look.color) for i in range(last + 1)]
+        part = drawn[drawn["attack"] == attack.name].sort_values("value")
+        if part.empty:
+            continue
+        # The values of an option may lie decades apart: side by side, in order.
+        x = part["value"].map(values.index).to_numpy() if kind == "budget" else part["x"].to_numpy()
+        y, look = _distance(part["y"]), attack.style
+        axes.plot(x, y, color=look.color, linestyle=look.line, zorder=2)
+        # Hollow: the similarity of those that often fail flatters.
+        full = (part["asr"] >= statistics.RELIABLE).to_numpy()
+        for chosen, face in ((full, look.color), (~full, "white")):
+            axes.plot(x[chosen], y[chosen], linestyle="", marker=look.marker, color=look.color, mfc=face, zorder=3)
+        for place, distance, value, share in zip(x, y, part["value"], part["asr"], strict=True):
+            text = [f"{value:g}"] if kind == "confidence" else []
+            text += [f"{100 * share:.0f} %"] if share < statistics.RELIABLE else []
+            axes.annotate(
+                ", ".join(text),
+                (place, distance),
+                (3, 3),
+                textcoords="offset points",
+                fontsize=style.SMALL,
+                color=style.dark(look.color),
+            )
+    axes.margins(x=0.16)
     if kind == "budget":
-        axes.set_xlim(-0.03, 1.12)
-        axes.set_xlabel("success rate (8 bits)")
+        axes.set_xticks(range(len(values)), [f"{value:g}" for value in values], rotation=0 if len(values) < 6 else 90)
+        axes.set_xlabel(drawn["option"].iloc[0])
     else:
-        axes.margins(x=0.14)
         axes.set_xlabel("margin reached (logits)")
     axes.set_ylabel(f"mean {name}")
-    return points
