@@ -264,6 +264,7 @@ REFUSED = [
         "jsma",
         "statistics.reference: 'jsma' is a control or a value of a sweep, or runs on no network",
     ),
+    ("statistics/pairs", [["ddn", "ddm"]], "statistics.pairs: there is no attack 'ddm'"),
     ("statistics/judges", ["ssim", "jodd"], "statistics.judges: there is no metric 'jodd'"),
     ("figures/gird", {}, "figures: there is no figure 'gird'; did you mean 'grid'?"),
     ("figures/tradeoff/metric", "sim", "figures.tradeoff.metric: there is no metric 'sim'; did you mean 'ssim'?"),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import wilcoxon
 
 from helpers.report_artifacts import save_metrics
 from infoadv import InfoadvError
@@ -69,6 +70,38 @@ def test_attacks_that_often_fail_take_no_image_out_of_tables_and_tests(tmp_path:
     assert l2["n"].to_dict() == {"b": 98, "poor": 83}
     # What is tested is the difference of what is printed, where both have all common images.
     assert l2.loc["b", "difference"] == pytest.approx(quality.loc["b", "l2"] - quality.loc["a", "l2"])
+
+
+def test_pairs_are_tested_on_the_images_that_both_turned(tmp_path: Path) -> None:
+    generator = np.random.default_rng(5)
+    values, gains = generator.uniform(1, 2, 60), generator.normal(0.1, 0.2, 60)
+    first = np.arange(60)
+    paths = [
+        artefact(tmp_path, "a", l2=values, ssim=0.9 + 0 * values, success=first != 7),
+        artefact(tmp_path, "b", l2=values + gains, ssim=0.9 + 0 * values, success=first != 8),
+        # It fails often, and takes no image out of the test of the others.
+        artefact(tmp_path, "poor", l2=values, ssim=0.5 + 0 * values, success=first < 20),
+        artefact(tmp_path, "a", "other", l2=values, ssim=0.9 + 0 * values),
+    ]
+    told = specification(a={}, b={}, poor={"sweep_of": "a", "varied": {"steps": 3}})
+    told["statistics"]["pairs"] = [["b", "a"], ["poor", "a"]]
+    tables.write("pairs", paths, told, tmp_path)
+    frame = pd.read_csv(tmp_path / "pairs.csv")
+    assert set(frame["model"]) == {"m"}, "where one of a pair did not run there is no test"
+    l2 = frame[frame["metric"] == "l2"].set_index("attack")
+    counted = (first != 7) & (first != 8)
+    assert l2.loc["b", "n"] == counted.sum()
+    assert l2.loc["b", "difference"] == pytest.approx(gains[counted].mean())
+    assert l2.loc["b", "p_wilcoxon"] == pytest.approx(wilcoxon(gains[counted]).pvalue, rel=1e-6)
+    assert l2.loc["b", "better"] == "reference"
+    assert l2.loc["poor", "n"] == 19
+    # One family of what is defined: two tests of L2, two of SSIM.
+    assert frame["p_holm"].tolist() == pytest.approx(
+        statistics.holm(frame["p_wilcoxon"].to_numpy()).tolist(), nan_ok=True
+    )
+    text = (tmp_path / "pairs.md").read_text()
+    assert "| B | A | 58 | *" in text
+    assert "| poor | A | 19 |" in text
 
 
 def test_sign_flips_are_counted_one_by_one() -> None:

@@ -104,6 +104,13 @@ class Config:
                     f"statistics.claimed: {claim!r} is not compared with the others (compared: false, or a target)."
                 )
         purpose.check_claimed(self.values, statistics["claimed"], self.datasets, self.models)
+        for pair in statistics["pairs"]:
+            for name in pair:
+                require_known(name, self.attacks, "statistics.pairs", "attack")
+            if len({self.attacks[name].target for name in pair}) > 1:
+                raise ConfigError(
+                    f"statistics.pairs: {' and '.join(pair)} aim at different classes; pair attacks with the same target."
+                )
         for judge in statistics["judges"]:
             require_known(judge, plugins.names("metrics"), "statistics.judges", "metric")
         return statistics
@@ -150,6 +157,7 @@ class Config:
     def _can_be_written(self, inputs: Mapping[str, Any]) -> bool:
         have = {
             "claimed": self.statistics["claimed"],
+            "pairs": self.statistics["pairs"],
             "alike": self.alike,
             "combinations": [sweep for sweep in self.values["sweeps"].values() if "combinations" in sweep],
             "values": [sweep for sweep in self.values["sweeps"].values() if "combinations" not in sweep],

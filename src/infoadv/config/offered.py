@@ -46,8 +46,9 @@ def stage_inputs(kind: str, name: str) -> dict[str, Any]:
 
     Further keys: ``per: "dataset"`` draws a figure of metrics, models or pictures for each data set by itself; ``needs``
     lists the keys of the section ``flow`` without which there is no such result, or for a table of metrics "claimed" (attacks
-    in ``statistics.claimed``), "alike" (networks that differ in the seed of their training alone), "combinations" (a sweep over
-    those of options) and "values" (a sweep over those of one option); ``trace: True`` asks for an attack that records its run.
+    in ``statistics.claimed``), "pairs" (those of ``statistics.pairs``), "alike" (networks that differ in the seed of their
+    training alone), "combinations" (a sweep over those of options) and "values" (a sweep over those of one option);
+    ``trace: True`` asks for an attack that records its run.
 
     Raises ``ConfigError`` where the literal says anything else.
     """
@@ -60,7 +61,7 @@ def stage_inputs(kind: str, name: str) -> dict[str, Any]:
         **({"per": {"const": "dataset"}} if per_dataset else {}),
         **({"needs": {"type": "array", "items": {"type": "string"}}} if found["stage"] == "flow" else {}),
         **(
-            {"needs": {"type": "array", "items": {"enum": ["claimed", "alike", "combinations", "values"]}}}
+            {"needs": {"type": "array", "items": {"enum": ["claimed", "pairs", "alike", "combinations", "values"]}}}
             if of_metrics
             else {}
         ),

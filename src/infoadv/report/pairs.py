@@ -113,14 +113,18 @@ def tested(rows: Rows, settings: statistics.Settings) -> pd.DataFrame:
 
 def _family(rows: Rows, target: tuple[str, str], settings: statistics.Settings) -> pd.DataFrame:
     values = averaged(rows, target)
-    records = [
+    found = [
         record
         for reference in references(rows, target, settings)
         for attack in opponents(rows, target, reference, settings)
-        for record in _records(rows, target, attack, reference, values, settings)
+        for record in records(rows, target, attack, reference, values, settings)
     ]
-    family = pd.DataFrame(records, columns=list(COLUMNS))
-    family["p_holm"] = family.groupby(["reference", "role"])["p_wilcoxon"].transform(
+    return decided(rows, pd.DataFrame(found, columns=list(COLUMNS)), ["reference", "role"])
+
+
+def decided(rows: Rows, family: pd.DataFrame, parts: Sequence[str]) -> pd.DataFrame:
+    """Return tests with ``p_holm``, corrected over all with the same ``parts``, and ``better``."""
+    family["p_holm"] = family.groupby(list(parts))["p_wilcoxon"].transform(
         lambda p: statistics.holm(p.to_numpy(dtype=float))
     )
     directions = {metric.column: metric.better for metric in rows.metrics}
@@ -131,7 +135,7 @@ def _family(rows: Rows, target: tuple[str, str], settings: statistics.Settings) 
     return family
 
 
-def _records(
+def records(
     rows: Rows,
     target: tuple[str, str],
     attack: Attack,
@@ -139,13 +143,14 @@ def _records(
     values: Mapping[str, pd.DataFrame],
     settings: statistics.Settings,
 ) -> list[dict[str, Any]]:
+    """Return a test of attack less reference for each directed metric, of ``values`` by attack and data-set index."""
     metrics = directed(rows)
     moved = differences(values, attack.name, reference.name)
     low, high = statistics.bootstrap_means(moved.to_numpy(), settings)
-    records = []
+    tests = []
     for place, metric in enumerate(metrics):
         result = statistics.signed_rank(moved[metric.column].to_numpy())
-        records.append(
+        tests.append(
             {
                 "dataset": target[0],
                 "model": target[1],
@@ -161,7 +166,7 @@ def _records(
                 "p_wilcoxon": result.p,
             }
         )
-    return records
+    return tests
 
 
 def winner(difference: float, effect: float, p: float, better: str) -> str:

@@ -32,7 +32,7 @@ _FEW = 13
 @dataclass(frozen=True)
 class Settings:
     """The ``statistics`` section: resamples of the bootstrap, confidence of its intervals, seed, reference attack, judges,
-    and the attacks that are claimed to be less visible."""
+    the attacks that are claimed to be less visible, and the pairs of attacks that are tested against one another."""
 
     resamples: int = 2000
     confidence: float = 0.95
@@ -40,6 +40,7 @@ class Settings:
     reference: str = ""
     judges: tuple[str, ...] = JUDGES
     claimed: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, specification: Mapping[str, Any]) -> Settings:
@@ -52,6 +53,7 @@ class Settings:
             str(section.get("reference") or ""),
             tuple(section.get("judges", JUDGES)),
             tuple(section.get("claimed", ())),
+            tuple((first, second) for first, second in section.get("pairs", ())),
         )
 
 
