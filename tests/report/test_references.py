@@ -85,8 +85,8 @@ def test_pairs_are_tested_on_the_images_that_both_turned(tmp_path: Path) -> None
     ]
     told = specification(a={}, b={}, poor={"sweep_of": "a", "varied": {"steps": 3}})
     told["statistics"]["pairs"] = [["b", "a"], ["poor", "a"]]
-    tables.write("pairs", paths, told, tmp_path)
-    frame = pd.read_csv(tmp_path / "pairs.csv")
+    tables.write("paired", paths, told, tmp_path)
+    frame = pd.read_csv(tmp_path / "paired.csv")
     assert set(frame["model"]) == {"m"}, "where one of a pair did not run there is no test"
     l2 = frame[frame["metric"] == "l2"].set_index("attack")
     counted = (first != 7) & (first != 8)
@@ -99,7 +99,7 @@ def test_pairs_are_tested_on_the_images_that_both_turned(tmp_path: Path) -> None
     assert frame["p_holm"].tolist() == pytest.approx(
         statistics.holm(frame["p_wilcoxon"].to_numpy()).tolist(), nan_ok=True
     )
-    text = (tmp_path / "pairs.md").read_text()
+    text = (tmp_path / "paired.md").read_text()
     assert "| B | A | 58 | *" in text
     assert "| poor | A | 19 |" in text
 

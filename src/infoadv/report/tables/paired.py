@@ -104,4 +104,4 @@ def _markdown(rows: Rows, frame: pd.DataFrame) -> str:
 def _latex(rows: Rows, frame: pd.DataFrame) -> str:
     shown, sections = _sections(rows, frame)
     header = ["First", "Second", "$n$", *(metric.tex + tex_arrow(metric.better) for metric in shown)]
-    return latex_table(header, sections, tex(_note(shown)), "pairs")
+    return latex_table(header, sections, tex(_note(shown)), "paired")
