@@ -87,8 +87,7 @@ def test_linear_layers_of_a_branch_are_multiplied_first(difference):
     left = (u @ first + bias) @ second + last
     right = -(v @ first @ second) if difference else (v @ critics.b[0] + critics.b_biases[0]) @ critics.b[1]
     assert all(
-        torch.allclose(found.mT, expected)
-        for found, expected in zip(critics.branches(u, v), (left, right), strict=True)
+        torch.allclose(found, expected) for found, expected in zip(critics.branches(u, v), (left, right), strict=True)
     )
 
 
@@ -106,7 +105,18 @@ def test_critics_of_maps_are_filters_and_layers_of_one_image_each():
         expected = (maps @ critics.a[0][image] + critics.biases[0][image]) @ critics.a[1][image] + critics.biases[1][
             image
         ]
-        assert torch.allclose(left[image].T, expected)
+        assert torch.allclose(left[image], expected)
+
+
+def test_maps_as_small_as_short_samples_are_filtered():
+    generator = torch.Generator().manual_seed(0)
+    critics = Critics(2, 4, 4, [5], generator, maps=(2, 2)).double()
+    u, v = torch.randn(2, 2, 6, 4, generator=generator, dtype=torch.float64)
+    left, right = critics.branches(u, v)
+    order = torch.arange(6).roll(1)
+    joint, broken = critics.scores(u, v, order)
+    for found, other in ((joint, right), (broken, right[:, order])):
+        assert torch.allclose(found, ((left + other).relu() @ critics.w)[..., 0])
 
 
 def test_glorot_start_has_its_range_and_no_bias():

@@ -150,6 +150,34 @@ def test_tradeoff(paths: dict[str, list[str]], tmp_path: Path) -> None:
     ]
 
 
+def test_a_tradeoff_without_attacks_or_without_values_is_drawn(tmp_path: Path) -> None:
+    controls = judged(tmp_path, {"noise": ([0.9, 0.8], [False, True])}, "ssim")
+    spec = specification()
+    spec["attacks"] = {"noise": {"label": "Noise", "color_index": 0, "control": True}}
+    assert draw("tradeoff", controls, spec, tmp_path).empty
+    # A sweep that SSIM did not measure has no panel; values decades apart stand side by side, in order.
+    values = {"cw": 0.9, "cw-steps-1000": 0.95, "cw-steps-3": 0.7, "cw-epsilon-0.1": np.nan}
+    inputs = [
+        path for name, value in values.items() for path in judged(tmp_path, {name: ([value] * 4, [True] * 4)}, "ssim")
+    ]
+    inputs += judged(tmp_path, {"cw-steps-1": ([0.6] * 4, [True, False, False, False])}, "ssim")
+    spec["attacks"] = {"cw": {"label": "C&W", "color_index": 0, "varied": {"steps": 30, "epsilon": 1}}}
+    for name in (*values, "cw-steps-1"):
+        if name != "cw":
+            _, option, value = name.split("-")
+            varied = {option: float(value)}
+            spec["attacks"][name] = {"label": "C&W", "color_index": 0, "sweep_of": "cw", "varied": varied}
+    with style.applied():
+        figure, _ = tradeoff.draw(inputs, spec)
+    titles = [axes.get_title(loc="left").split("\n")[-1] for axes in figure.axes if axes.get_visible()]
+    assert titles == ["digits, standard", "epsilon", "steps"]
+    steps = figure.axes[2]
+    assert [label.get_text() for label in steps.get_xticklabels()] == ["1", "3", "30", "1000"]
+    assert "25 %" in [text.get_text() for text in steps.texts]
+    hollow = [line for line in steps.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
+    assert [list(line.get_xdata()) for line in hollow] == [[0]]
+
+
 def test_ticks_of_similarities_keep_apart() -> None:
     for low, high in ((0.094, 0.13), (1e-5, 1.0), (0.04, 0.3), (0.018, 0.031)):
         for most in (3, 6):

@@ -92,7 +92,15 @@ use rule attack as attack_shard with:
 rule gather:
     input:
         shards=shard_files,
-        code=as_inputs(code_inputs.of_gathering()),
+        # That of the shards too, which are gone by then and remember theirs as a parameter.
+        code=lambda wildcards: as_inputs(
+            sorted(
+                {
+                    *code_inputs.of_gathering(),
+                    *attack_code(wildcards.dataset, wildcards.model, wildcards.attack),
+                }
+            )
+        ),
     output:
         "results/attacks/{dataset}/{model}/{attack}.safetensors",
     log:

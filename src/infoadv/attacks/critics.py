@@ -99,7 +99,7 @@ class MineInformation:
             # From their exact distribution, whatever ``sampling``: it is the same.
             judging = torch.Generator().manual_seed(2 * (seed * 1009 + _JUDGING_ROUND))
             draws = [draw_normals(self.samples, dimension, judging, clean.device) for _ in range(JUDGING_BATCHES)]
-            self.judging = Draws(*(torch.cat([getattr(one, part) for one in draws]) for part in ("first", "second")))
+            self.judging = Draws(torch.cat([one.first for one in draws]), torch.cat([one.second for one in draws]))
         critics = Critics(
             len(clean),
             dimension,

@@ -43,8 +43,8 @@ def shifts(height: int, width: int, count: int, seed: int = 0) -> tuple[tuple[in
 
 
 def mean_ranks(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the ranks 1 to P of values (..., P), equal values sharing their mean rank, float32 (..., P); and where all values
-    are equal, bool (...).
+    """Return the ranks 1 to P of values (..., P) without NaN, equal values sharing their mean rank, float32 (..., P); and where
+    all values are equal, bool (...).
     """
     if values.device.type == "cpu" and values.dtype == torch.float32:
         return _mean_ranks_of_floats(values.detach().numpy())
@@ -62,7 +62,7 @@ def mean_ranks(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mean_ranks_of_floats(values: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Return the same of float32 ``values`` several times faster: value and place are sorted as one integer."""
+    """Return the same of float32 ``values``, of a thousand positions four times as fast: value and place are one integer."""
     count = values.shape[-1]
     # The bits of floats are ordered as integers, those of negative ones backwards. A negative zero is no other value.
     bits = (values.reshape(-1, count) + np.float32(0)).view(np.int32)

@@ -75,7 +75,10 @@ def build(
     std: Sequence[float],
 ) -> nn.Module:
     """Build a named architecture for images of ``shape`` (C, H, W), with its normalisation, untrained."""
-    return Normalized(plugins.load("models", architecture)(tuple(shape), classes, **options), mean, std)
+    network = plugins.load("models", architecture)(tuple(shape), classes, **options)
+    # Not in networks of a user's factory, which stay as they are.
+    gray_convolution.speed_up(network)
+    return Normalized(network, mean, std)
 
 
 def bare(specification: Mapping[str, Any], shape: Sequence[int], classes: int) -> nn.Module:
@@ -280,13 +283,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Modul
             f"{path}: its header describes no network ({type(error).__name__} {str(error)[:200]}); remove it and run again."
         ) from error
     set_weights(model, tensors, path)
-    return frozen(model.to(device)), header
-
-
-def frozen(model: nn.Module) -> nn.Module:
-    """Return ``model`` in eval mode with its parameters frozen: gradients are of images alone from here on."""
-    gray_convolution.speed_up(model)
-    return model.requires_grad_(False).eval()
+    model.requires_grad_(False)
+    return model.to(device).eval(), header
 
 
 def check_logits(model: nn.Module, images: Tensor, classes: int, name: str | Path) -> Tensor:

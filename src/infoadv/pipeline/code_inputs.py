@@ -1,4 +1,5 @@
-"""The code that a stage's result depends on: among the inputs of its rule, and in what a killed job may go on from.
+"""The code that a stage's result depends on: among the inputs of its rule (of a shard of an attack among those of the job that
+gathers it, and as a parameter of its own), and in what a killed job may go on from.
 
 One answer for both. The code of a stage is its entry, the files that it chooses by name (an attack, a metric, an
 architecture), and what these import, directly or through others, except :data:`PLUMBING`: code that carries numbers from

@@ -23,10 +23,9 @@ def place(
     texts: Sequence[str],
     colors: Sequence[str],
     obstacles: np.ndarray,
-    leader: str | None = None,
 ) -> None:
     """Write ``texts`` beside ``points`` (data coordinates), joined to them by a thin line where they had to move
-    away; ``colors`` are those of the points; ``leader`` is the colour of all lines, else that of their point.
+    away; ``colors`` are those of the points and of the lines.
 
     ``obstacles`` (m, 2), in data coordinates, are places that stay free as well, such as points along error bars.
     Call it when limits and layout are final: positions are chosen in points on the page, by giving each label in turn
@@ -76,9 +75,7 @@ def place(
             # Text is drawn a little wider than it was measured at another resolution: the line keeps clear of it.
             tip = near + (anchor - near) * _GAP / length
             ends = to_data.transform(np.array([anchor, tip]) * unit)
-            axes.plot(
-                ends[:, 0], ends[:, 1], color=leader or color, linewidth=0.5, zorder=1.5, scalex=False, scaley=False
-            )
+            axes.plot(ends[:, 0], ends[:, 1], color=color, linewidth=0.5, zorder=1.5, scalex=False, scaley=False)
 
 
 def _candidates(anchor: np.ndarray, size: tuple[float, float]) -> np.ndarray:

@@ -249,7 +249,7 @@ def run(
             "training.learning_rate, or check the labels."
         )
     epsilon, steps, images = (training.get(name, COMMON[name]["default"]) for name in MEASURED)
-    models.frozen(model)
+    model.requires_grad_(False)
     shown = _judging(dataset.y_test, PGD_IMAGES)
     robust = pgd_accuracy(model, dataset.x_test[shown], dataset.y_test[shown], device, epsilon, seed)
     strongest = None

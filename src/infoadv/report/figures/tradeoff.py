@@ -27,9 +27,9 @@ from infoadv.execution.errors import InfoadvError
 from infoadv.report import statistics, style
 from infoadv.report.rows import Attack, Rows, load, ordered
 
-SCHEMA = {"tradeoff": {"metric": {"type": "string", "default": "ssim", "description": "metric on the vertical axis"}}}
+SCHEMA = {"tradeoff": {"metric": {"type": "string", "default": "ssim", "description": "similarity that is shown"}}}
 
-ABOUT = {"tradeoff": "similarity against success over each sweep"}
+ABOUT = {"tradeoff": "similarity against success, and over each option that is swept"}
 
 _CONFIDENCE = "confidence"
 _MOST_COLUMNS = 4
@@ -54,7 +54,7 @@ def draw(inputs: Sequence[str], specification: Mapping[str, Any]) -> tuple[Figur
     columns = min(len(panels), _MOST_COLUMNS if len(panels) > 2 * _MOST_COLUMNS else 3)
     width = style.TEXT_WIDTH if columns > 1 else style.COLUMN_WIDTH
     lines = -(-len(panels) // columns)
-    legend_columns = min(5 if columns > 1 else 3, len(shown))
+    legend_columns = max(1, min(5 if columns > 1 else 3, len(shown)))
     figure = style.new_figure(width, 1.6 * lines + 0.2 + 0.13 * -(-len(shown) // legend_columns))
     cells = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes, (title, kind, drawn) in zip(cells, panels, strict=False):
@@ -85,7 +85,7 @@ def _panels(rows: Rows, numbers: pd.DataFrame) -> list[tuple[str, str, pd.DataFr
         (title, "survival", part[part["panel"] == "survival"]) for title, part in zip(titles, targets, strict=True)
     ]
     for title, part in zip(titles, targets, strict=True):
-        for option, swept in part.groupby("option"):
+        for option, swept in part[part["y"].notna()].groupby("option"):
             found.append((f"{title}\n{option}", swept["panel"].iloc[0], swept))
     return found
 
