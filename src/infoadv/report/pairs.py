@@ -17,6 +17,7 @@ import pandas as pd
 from infoadv.execution.errors import InfoadvError
 from infoadv.report import judging, oracle, statistics
 from infoadv.report.columns import Metric
+from infoadv.report.rendering import Cell, number
 from infoadv.report.rows import UNTARGETED, Attack, Rows
 
 COLUMNS = (
@@ -174,6 +175,12 @@ def winner(difference: float, effect: float, p: float, better: str) -> str:
     if not p < statistics.ALPHA or difference * effect <= 0:
         return "no difference"
     return "attack" if (difference > 0) == (better == "higher") else "reference"
+
+
+def cell(test: pd.Series, metric: Metric, *, home: bool = False) -> Cell:
+    """Return a test as tables show it: the difference, bold where the attack is better, in italics where the reference is."""
+    text = number(test["difference"], metric.decimals, signed=True)
+    return Cell(text, strong=test["better"] == "attack", emphasis=test["better"] == "reference", home=home)
 
 
 def labels(rows: Rows) -> Mapping[str, str]:

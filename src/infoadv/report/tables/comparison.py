@@ -13,7 +13,7 @@ import pandas as pd
 from infoadv.report import judging, oracle, pairs, statistics
 from infoadv.report import rows as reading
 from infoadv.report.columns import Metric
-from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex, tex_arrow
+from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, tex, tex_arrow
 from infoadv.report.rows import Rows, load
 
 
@@ -60,14 +60,7 @@ def _sections(rows: Rows, frame: pd.DataFrame) -> tuple[list[Metric], list[tuple
             line = [Cell(attacks[name].title), Cell(str(found["n"].max()))]
             for metric in metrics:
                 entry = found.loc[metric.column]
-                line.append(
-                    Cell(
-                        number(entry["difference"], metric.decimals, signed=True),
-                        strong=entry["better"] == "attack",
-                        emphasis=entry["better"] == "reference",
-                        home=metric.measured in attacks[name].optimises,
-                    )
-                )
+                line.append(pairs.cell(entry, metric, home=metric.measured in attacks[name].optimises))
             lines.append(line)
         sections.append((f"{dataset}, {model}", lines))
     return metrics, sections

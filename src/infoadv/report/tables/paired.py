@@ -13,7 +13,7 @@ import pandas as pd
 
 from infoadv.report import judging, pairs, statistics
 from infoadv.report.columns import Metric
-from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, number, tex, tex_arrow
+from infoadv.report.rendering import Cell, Table, latex_table, markdown_table, tex, tex_arrow
 from infoadv.report.rows import Rows, load
 
 INPUTS = {"stage": "metrics", "needs": ["pairs"]}
@@ -71,16 +71,7 @@ def _sections(rows: Rows, frame: pd.DataFrame) -> tuple[list[Metric], list[tuple
         for (name, reference), group in part.groupby(["attack", "reference"], sort=False):
             found = group.set_index("metric")
             line = [Cell(_named(rows, name)), Cell(_named(rows, reference)), Cell(str(found["n"].max()))]
-            for metric in shown:
-                entry = found.loc[metric.column]
-                line.append(
-                    Cell(
-                        number(entry["difference"], metric.decimals, signed=True),
-                        strong=entry["better"] == "attack",
-                        emphasis=entry["better"] == "reference",
-                    )
-                )
-            lines.append(line)
+            lines.append(line + [pairs.cell(found.loc[metric.column], metric) for metric in shown])
         sections.append((f"{dataset}, {model}", lines))
     return shown, sections
 
