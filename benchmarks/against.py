@@ -35,6 +35,19 @@ WORK = {
         "labels = model(torch.from_numpy(pixels).float() / 255).argmax(1).numpy()\n"
         "pgd_accuracy(model, pixels, labels, torch.device('cpu'), 8 / 255, 0)\n"
     ),
+    "attack mine, 32 gray images": (
+        "from common import random_images, random_target\n"
+        "from infoadv.attacks.mine_attacks import mine\n"
+        "model, images = random_target('small_cnn', {'width': 16}, (1, 32, 32)), random_images(32, (1, 32, 32))\n"
+        "mine(model, images, model(images).argmax(1), search_steps=2)\n"
+    ),
+    "100 passes, 64 gray images": (
+        "from common import random_images, random_target\n"
+        "model, images = random_target('small_cnn', {'width': 16}, (1, 32, 32)), random_images(64, (1, 32, 32))\n"
+        "for _ in range(100):\n"
+        "    points = images.clone().requires_grad_(True)\n"
+        "    torch.autograd.grad(model(points).logsumexp(1).sum(), points)\n"
+    ),
     "profiles of 25 inputs, FitNet-4": (
         "from common import random_images, random_target\n"
         "from infoadv.flow.profiles import profile\n"

@@ -66,6 +66,17 @@ def test_claims_are_not_judged_on_what_is_for_tuning(raw):
     assert "models.standard has the training seed 2" in refused(raw)
 
 
+def test_pairs_aim_at_the_same_class(raw):
+    first, second, *_ = raw["attacks"]
+    raw["statistics"]["pairs"] = [[first, second]]
+    assert Config(raw).statistics["pairs"] == [[first, second]]
+    assert "paired" in Config(raw).tables()
+    attacks = raw["attacks"] | {second: raw["attacks"][second] | {"target": "next"}}
+    assert f"{first} and {second} aim at different classes" in refused(raw | {"attacks": attacks})
+    del raw["statistics"]["pairs"]
+    assert "paired" not in Config(raw).tables()
+
+
 def test_images_are_taken_in_the_seeded_order_from_a_place_on(digits_data, trained_model):
     dataset, _ = data.load(digits_data)
     model, _ = models.load(trained_model)

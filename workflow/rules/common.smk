@@ -240,13 +240,14 @@ def attack_specification(dataset, attack):
     return canonical_json(settings.attacks[attack].specification(dataset))
 
 
+@functools.cache
 def attack_code(dataset, model, attack):
+    """Return the code of an attack, looked for once for all its shards and the job that gathers them."""
     return code_inputs.of_run(settings, dataset, model, attack)
 
 
 @functools.cache
 def code_digest(dataset, model, attack):
-    """Return the digest of the code of an attack, looked for once for all its shards."""
     return code_inputs.digest(attack_code(dataset, model, attack))
 
 

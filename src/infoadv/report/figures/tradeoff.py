@@ -213,14 +213,15 @@ def _draw_families(axes: Axes, drawn: pd.DataFrame, attacks: Sequence[Attack], n
         for place, distance, value, share in zip(x, y, part["value"], part["asr"], strict=True):
             text = [f"{value:g}"] if kind == "confidence" else []
             text += [f"{100 * share:.0f} %"] if share < statistics.RELIABLE else []
-            axes.annotate(
-                ", ".join(text),
-                (place, distance),
-                (3, 3),
-                textcoords="offset points",
-                fontsize=style.SMALL,
-                color=style.dark(look.color),
-            )
+            if text:
+                axes.annotate(
+                    ", ".join(text),
+                    (place, distance),
+                    (3, 3),
+                    textcoords="offset points",
+                    fontsize=style.SMALL,
+                    color=style.dark(look.color),
+                )
     axes.margins(x=0.16)
     if kind == "budget":
         axes.set_xticks(range(len(values)), [f"{value:g}" for value in values], rotation=0 if len(values) < 6 else 90)
